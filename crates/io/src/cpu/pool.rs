@@ -1,0 +1,119 @@
+//! Threads for processor time.
+
+use std::{collections::VecDeque, io, thread};
+
+use super::{Cpu, Job};
+use crate::sync::{
+    Arc, Condvar, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// How much the threads step back for others, on the scale of `nice`: connections come first.
+const NICE: i32 = 5;
+
+/// A fixed number of threads that run jobs in the order of their coming.
+///
+/// The queue has no bound of its own: each job's maker holds a permit for it. Dropping the pool runs
+/// what is queued and waits for its threads.
+pub struct CpuPool {
+    shared: Arc<Shared>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    more: Condvar,
+    /// Jobs queued or running.
+    depth: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+impl CpuPool {
+    /// A pool of `threads` threads (at least one).
+    pub fn new(threads: usize) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue::default()),
+            more: Condvar::new(),
+            depth: AtomicUsize::new(0),
+        });
+        // The pool owns the threads from the first on, so that a failure below ends those started.
+        let mut pool = Self { shared, threads: Vec::new() };
+        for number in 0..threads.max(1) {
+            let shared = pool.shared.clone();
+            let thread =
+                thread::Builder::new().name(format!("esker-cpu-{number}")).spawn(move || shared.work())?;
+            pool.threads.push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// How many jobs are queued or running.
+    pub fn depth(&self) -> usize {
+        self.shared.depth.load(Ordering::Relaxed)
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.threads.len()
+    }
+}
+
+impl Cpu for CpuPool {
+    fn submit(&self, job: Job) {
+        self.shared.depth.fetch_add(1, Ordering::Relaxed);
+        self.shared.queue.lock().jobs.push_back(job);
+        self.shared.more.notify_one();
+    }
+}
+
+impl Drop for CpuPool {
+    fn drop(&mut self) {
+        self.shared.queue.lock().closed = true;
+        self.shared.more.notify_all();
+        let me = thread::current().id();
+        for thread in self.threads.drain(..) {
+            // A job may hold the last handle of the pool; its thread cannot wait for itself.
+            if thread.thread().id() != me {
+                // Jobs' panics are caught in `work`, so this fails for nothing that matters.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        // On Linux this is the calling thread's own niceness. Not being allowed to is no harm.
+        let _ = rustix::process::nice(NICE);
+        while let Some(job) = self.next() {
+            // A panic is the job's own: `run` passes it on to the waiter, whose answer never comes.
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err();
+            self.depth.fetch_sub(1, Ordering::Relaxed);
+            if panicked {
+                tracing::error!("a job of the processor pool panicked");
+            }
+        }
+    }
+
+    /// The next job; none when the pool is closed and its queue empty.
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.queue.lock();
+        loop {
+            if let Some(job) = queue.jobs.pop_front() {
+                return Some(job);
+            }
+            if queue.closed {
+                return None;
+            }
+            queue = self.more.wait(queue);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+use std::io::IoSlice;
+
+use super::{BUFFERS_MAX, LocalDisk};
+use crate::{Disk, disk::Entry};
+
+fn disk() -> (tempfile::TempDir, LocalDisk) {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = LocalDisk::open(dir.path().join("new/root")).unwrap();
+    (dir, disk)
+}
+
+#[test]
+fn paths_stay_below_the_root() {
+    let (_dir, disk) = disk();
+    for path in ["../x", "/etc/x", "a/../../x", "./x", "x\0y"] {
+        let error = disk.create(path).err().expect(path);
+        assert!(error.message.contains("not a plain path"), "{error}");
+        assert!(disk.rename("a", path).is_err());
+        assert!(disk.remove_dir(path).is_err());
+    }
+    assert!(disk.remove_dir("").is_err());
+}
+
+#[test]
+fn files_are_created_once_and_opened_after() {
+    let (_dir, disk) = disk();
+    assert!(disk.open("a").err().unwrap().not_found);
+    assert_eq!(disk.list("logs").unwrap(), []);
+    disk.create_dir("logs/deep").unwrap();
+    disk.create_dir("logs/deep").unwrap();
+    disk.create("logs/a").unwrap().write_at(&[IoSlice::new(b"abc")], 0).unwrap();
+    assert!(disk.create("logs/a").is_err());
+    disk.sync_dir("logs").unwrap();
+    disk.sync_dir("").unwrap();
+    let file = disk.open("logs/a").unwrap();
+    assert_eq!(file.size().unwrap(), 3);
+    let entry = |name: &str, directory| Entry { name: name.to_owned(), directory };
+    assert_eq!(disk.list("logs").unwrap(), [entry("a", false), entry("deep", true)]);
+    assert_eq!(disk.list("").unwrap(), [entry("logs", true)]);
+    disk.remove("logs/a").unwrap();
+    assert!(disk.remove("logs/a").err().unwrap().not_found);
+    disk.remove_dir("logs").unwrap();
+    assert_eq!(disk.list("").unwrap(), []);
+}
+
+#[test]
+fn a_rename_replaces_nothing() {
+    let (_dir, disk) = disk();
+    disk.create("a").unwrap().write_at(&[IoSlice::new(b"a")], 0).unwrap();
+    disk.create("b").unwrap();
+    let error = disk.rename("a", "b").unwrap_err();
+    assert!(error.to_string().starts_with("rename a to b: "), "{error}");
+    disk.rename("a", "c").unwrap();
+    assert_eq!(disk.open("c").unwrap().size().unwrap(), 1);
+    assert!(disk.rename("a", "d").unwrap_err().not_found);
+    disk.create_dir("dir").unwrap();
+    disk.rename("dir", "gone").unwrap();
+}
+
+#[test]
+fn many_buffers_land_in_order() {
+    let (_dir, disk) = disk();
+    let file = disk.create("a").unwrap();
+    let pieces: Vec<Vec<u8>> = (0..BUFFERS_MAX * 2 + 7).map(|i| vec![i as u8; i % 5]).collect();
+    let buffers: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    file.write_at(&buffers, 100).unwrap();
+    file.write_at(&[], 0).unwrap();
+    let expected = pieces.concat();
+    let mut found = vec![0; expected.len()];
+    file.read_at(&mut found, 100).unwrap();
+    assert!(found == expected);
+    file.start_write_back(0, 4096);
+    file.start_write_back(u64::MAX, u64::MAX);
+    file.sync().unwrap();
+}
+
+#[test]
+fn a_short_write_goes_on_where_it_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = std::fs::File::create_new(dir.path().join("a")).unwrap();
+    let (one, two) = ([1; 3], [2; 5]);
+    let mut slices = [IoSlice::new(&one), IoSlice::new(&two)];
+    let mut rest = slices.as_mut_slice();
+    IoSlice::advance_slices(&mut rest, 2);
+    super::write_rest(&file, rest, 2).unwrap();
+    assert_eq!(std::fs::read(dir.path().join("a")).unwrap(), [0, 0, 1, 2, 2, 2, 2, 2]);
+}
+
+#[test]
+fn allocating_sets_the_least_size() {
+    let (_dir, disk) = disk();
+    let file = disk.create("a").unwrap();
+    file.allocate(0).unwrap();
+    file.allocate(1 << 20).unwrap();
+    assert_eq!(file.size().unwrap(), 1 << 20);
+    file.allocate(4096).unwrap();
+    assert_eq!(file.size().unwrap(), 1 << 20);
+    let mut end = [1; 8];
+    file.read_at(&mut end, (1 << 20) - 8).unwrap();
+    assert_eq!(end, [0; 8]);
+}
+
+#[test]
+fn reading_past_the_end_says_where_it_is() {
+    let (_dir, disk) = disk();
+    let file = disk.create("a").unwrap();
+    file.write_at(&[IoSlice::new(&[7; 10])], 0).unwrap();
+    let error = file.read_at(&mut [0; 8], 4).unwrap_err();
+    assert_eq!(error.to_string(), "read a: bytes 4..12 of a file of 10");
+}

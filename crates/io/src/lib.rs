@@ -1,0 +1,26 @@
+//! The edges of the engine: a local disk, an object store, time, randomness and processor time.
+//!
+//! Each edge is a trait with one real implementation here and one faulty, seeded implementation in
+//! the simulator. Everything the engine does to the world goes through [`World`].
+
+#![deny(unsafe_code)]
+
+mod clock;
+mod cpu;
+pub mod disk;
+pub mod objects;
+mod random;
+pub mod sync;
+mod world;
+
+pub use clock::{Clock, SystemClock};
+pub use cpu::{Cpu, CpuPool, InlineCpu, Job, run};
+pub use disk::{DirectoryLock, Disk, DiskError, File, LocalDisk};
+pub use objects::{Listed, Objects, Range, StoreError, StoreErrorKind};
+pub use random::{Random, SystemRandom};
+pub use world::World;
+
+use std::{future::Future, pin::Pin};
+
+/// A future that an edge returns: boxed, so that edges can be trait objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
