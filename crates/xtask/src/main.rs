@@ -1,2 +1,53 @@
-//! xtask
-fn main() {}
+//! `cargo xtask`: the checks of the repository, and runners for its tests and its simulator.
+#![forbid(unsafe_code)]
+
+mod checks;
+mod ci;
+mod house;
+mod run;
+mod source;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  check                    formatting, clippy, house checks, all tests
+  house                    only the house checks
+  test [--fast] [ARGS]     tests; --fast leaves out those called slow; ARGS go to cargo nextest
+  sim [--seeds N] [--from S] [--seconds T] [--seed S]
+                           simulator: N seeds from S on, or as many as T seconds hold, or seed S alone
+  ci                       install what the tests need (root or sudo), then check";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Result<()> {
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => bail!("no command given\n{USAGE}"),
+    };
+    match command {
+        "check" | "house" | "ci" if !rest.is_empty() => bail!("{command} takes no arguments\n{USAGE}"),
+        "check" => run::check(),
+        "house" => run::house(),
+        "test" => run::test(rest),
+        "sim" => run::sim(rest),
+        "ci" => ci::ci(),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("unknown command {other}\n{USAGE}"),
+    }
+}

