@@ -1,0 +1,191 @@
+//! The names of all objects of a pool; made and read nowhere else.
+//!
+//! ```text
+//! pool                                            the pool record
+//! names/NAME/NUMBER                               a chain that binds a volume's name
+//! volumes/VOLUME/heads/NUMBER                     a volume's heads
+//! writers/00000001                                who won a writer number
+//! segments/SS/WWWWWW-CCCCCC                       SS spreads the load over the store's partitions
+//! pages/PP/PACK                                   a pack of pages; PP = its first two digits
+//! probe/RUN/WHAT                                  the probe of the store; deleted again
+//! ```
+//! `NUMBER` is `u64::MAX − n` in 20 digits, so that an ordered LIST shows the newest first (rule H9). What must be
+//! listed has a plain prefix; what is only fetched is spread (rule H10).
+
+use crate::ids::excerpt;
+use crate::{FormatError, PackId, RunId, SegmentId, VolumeId};
+
+/// The longest name of a volume, in bytes.
+pub const VOLUME_NAME_BYTES_MAX: usize = 128;
+const NUMBER_DIGITS: usize = 20;
+
+fn number(n: u64) -> String {
+    format!("{:0NUMBER_DIGITS$}", u64::MAX - n)
+}
+
+/// The pool record.
+pub fn pool() -> String {
+    "pool".into()
+}
+
+/// The prefix of all name records.
+pub fn names() -> String {
+    "names/".into()
+}
+
+/// The prefix of one name's records.
+pub fn name_chain(name: &str) -> String {
+    format!("names/{name}/")
+}
+
+/// A name record.
+pub fn name(name: &str, n: u64) -> String {
+    format!("names/{name}/{}", number(n))
+}
+
+/// The prefix of all volumes.
+pub fn volumes() -> String {
+    "volumes/".into()
+}
+
+/// The prefix of a volume's heads.
+pub fn heads(volume: VolumeId) -> String {
+    format!("volumes/{volume}/heads/")
+}
+
+/// A head.
+pub fn head(volume: VolumeId, n: u64) -> String {
+    format!("volumes/{volume}/heads/{}", number(n))
+}
+
+/// The prefix of all writer records.
+pub fn writers() -> String {
+    "writers/".into()
+}
+
+/// A writer record.
+pub fn writer(n: u32) -> String {
+    format!("writers/{n:08}")
+}
+
+/// A segment.
+pub fn segment(id: SegmentId) -> String {
+    let words = (u64::from(id.writer) << 32 | u64::from(id.counter)).to_le_bytes();
+    format!("segments/{:02x}/{id}", blake3::hash(&words).as_bytes()[0])
+}
+
+/// The prefix of all segments.
+pub fn segments() -> String {
+    "segments/".into()
+}
+
+/// A pack of pages.
+pub fn pack(id: PackId) -> String {
+    format!("pages/{:02x}/{id}", id.0[0])
+}
+
+/// The prefix of all packs.
+pub fn packs() -> String {
+    "pages/".into()
+}
+
+/// An object of the probe.
+pub fn probe(run: &RunId, what: &str) -> String {
+    format!("probe/{run}/{what}")
+}
+
+/// What an object's name says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ObjectName {
+    /// The pool record.
+    Pool,
+    /// A name record.
+    Name {
+        /// The volume's name.
+        name: String,
+        /// The record's number in the chain.
+        number: u64,
+    },
+    /// A head.
+    Head {
+        /// The volume.
+        volume: VolumeId,
+        /// The head's number.
+        number: u64,
+    },
+    /// A writer record.
+    Writer(u32),
+    /// A segment.
+    Segment(SegmentId),
+    /// A pack of pages.
+    Pack(PackId),
+    /// A left-over of a probe.
+    Probe,
+}
+
+/// Reads a name; `None` when it is not exactly one that this module makes.
+pub fn parse(text: &str) -> Option<ObjectName> {
+    let (first, rest) = text.split_once('/').unwrap_or((text, ""));
+    let parsed = match first {
+        "pool" => ObjectName::Pool,
+        "names" => {
+            let (name, digits) = rest.split_once('/')?;
+            valid_volume_name(name).ok()?;
+            ObjectName::Name { name: name.into(), number: parse_number(digits)? }
+        }
+        "volumes" => {
+            let (volume, digits) = rest.split_once("/heads/")?;
+            ObjectName::Head { volume: volume.parse().ok()?, number: parse_number(digits)? }
+        }
+        "writers" => ObjectName::Writer(rest.parse().ok().filter(|n| (1..SegmentId::WRITERS).contains(n))?),
+        "segments" => ObjectName::Segment(rest.split_once('/')?.1.parse().ok()?),
+        "pages" => ObjectName::Pack(rest.split_once('/')?.1.parse().ok()?),
+        "probe" => {
+            let (run, what) = rest.split_once('/')?;
+            run.parse::<RunId>().ok()?;
+            return (!what.is_empty()).then_some(ObjectName::Probe);
+        }
+        _ => return None,
+    };
+    // Two spellings of one name would be two objects, so only the one made here counts.
+    (parsed.made().as_deref() == Some(text)).then_some(parsed)
+}
+
+impl ObjectName {
+    /// The name as this module makes it; `None` for the probe, whose name is not kept.
+    pub fn made(&self) -> Option<String> {
+        Some(match self {
+            ObjectName::Pool => pool(),
+            ObjectName::Name { name: text, number } => name(text, *number),
+            ObjectName::Head { volume, number } => head(*volume, *number),
+            ObjectName::Writer(n) => writer(*n),
+            ObjectName::Segment(id) => segment(*id),
+            ObjectName::Pack(id) => pack(*id),
+            ObjectName::Probe => return None,
+        })
+    }
+}
+
+fn parse_number(digits: &str) -> Option<u64> {
+    let plain = digits.len() == NUMBER_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !plain {
+        return None;
+    }
+    digits.parse().ok().map(|n: u64| u64::MAX - n)
+}
+
+/// Checks the name of a volume: 1 to 128 of `a-z 0-9 . _ -`, the first a letter or digit.
+pub fn valid_volume_name(name: &str) -> Result<(), FormatError> {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if first && name.len() <= VOLUME_NAME_BYTES_MAX && name.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(FormatError::new(
+        "volume name",
+        "text",
+        "1 to 128 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit",
+        excerpt(name),
+    ))
+}

@@ -1,0 +1,104 @@
+//! Makes a segment in memory, frame by frame.
+
+use super::{
+    FRAME_BLOCKS_MAX, Frame, Run, SEGMENT_HEADER_BYTES, SLOTS_MAX, SegmentHeader, SegmentIndex,
+    TRAILER_BYTES, Trailer,
+};
+use crate::codec::Compressor;
+use crate::{BLOCK_BYTES, Compression, Hash};
+
+/// A segment under construction.
+#[derive(Debug)]
+pub struct SegmentWriter {
+    header: SegmentHeader,
+    compressor: Compressor,
+    bytes: Vec<u8>,
+    frames: Vec<Frame>,
+    slots: u32,
+}
+
+/// A finished segment.
+#[derive(Debug, Clone)]
+pub struct EncodedSegment {
+    /// The object.
+    pub bytes: Vec<u8>,
+    /// Its index.
+    pub index: SegmentIndex,
+    /// The index's hash, for the head's tail.
+    pub index_hash: Hash,
+}
+
+impl SegmentWriter {
+    /// An empty segment.
+    pub fn new(header: SegmentHeader, compression: Compression) -> SegmentWriter {
+        let bytes = header.encode().to_vec();
+        SegmentWriter {
+            header,
+            compressor: Compressor::new(compression),
+            bytes,
+            frames: Vec::new(),
+            slots: 0,
+        }
+    }
+
+    /// Appends the next slots as one frame. Panics unless `raw` is 1 to [`FRAME_BLOCKS_MAX`] whole blocks that fit in
+    /// the segment.
+    pub fn push_frame(&mut self, raw: &[u8]) {
+        let blocks = raw.len() / BLOCK_BYTES;
+        assert!(
+            raw.len().is_multiple_of(BLOCK_BYTES) && (1..=FRAME_BLOCKS_MAX).contains(&blocks),
+            "whole blocks"
+        );
+        assert!(self.slots + blocks as u32 <= SLOTS_MAX, "a segment has at most 65,536 slots");
+        let (codec, stored) = self.compressor.compress(raw);
+        self.frames.push(Frame {
+            offset: self.bytes.len() as u64,
+            stored_bytes: stored.len() as u32,
+            first_slot: self.slots,
+            blocks: blocks as u16,
+            codec,
+            tag: Frame::tag_of(&stored),
+        });
+        self.bytes.extend_from_slice(&stored);
+        self.slots += blocks as u32;
+    }
+
+    /// The bytes of header and frames so far.
+    pub fn stored_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// The slots so far; the next frame's first slot.
+    pub fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// Appends index and trailer. Panics on runs that [`SegmentIndex::parse`] would refuse.
+    pub fn finish(self, runs: Vec<Run>, first_sequence: u64, last_sequence: u64) -> EncodedSegment {
+        let SegmentWriter { header, mut bytes, frames, slots, .. } = self;
+        let index = SegmentIndex { id: header.id, first_sequence, last_sequence, frames, runs, slots };
+        if let Err(error) = index.check() {
+            panic!("a segment that nobody could read: {error}");
+        }
+        let encoded = index.encode();
+        let index_hash = Hash::of(&encoded);
+        let index_offset = bytes.len() as u64;
+        assert!(index_offset >= SEGMENT_HEADER_BYTES as u64, "the header comes first");
+        let trailer = Trailer {
+            pool: header.pool,
+            id: header.id,
+            attempt: header.attempt,
+            key_id: header.key_id,
+            salt: header.salt,
+            object_bytes: index_offset + (encoded.len() + TRAILER_BYTES) as u64,
+            index_offset,
+            index_bytes: u32::try_from(encoded.len()).expect("an index below 4 GiB"),
+            fingerprints_bytes: 0,
+            index_hash,
+        };
+        bytes.extend_from_slice(&encoded);
+        trailer.encode(&mut bytes);
+        assert_eq!(bytes.len() as u64, trailer.object_bytes, "the drawing of the segment");
+        EncodedSegment { bytes, index, index_hash }
+    }
+}
