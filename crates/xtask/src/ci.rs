@@ -1,6 +1,6 @@
 //! What the tests need beside Rust: Debian packages and an S3 server, installed when missing.
 
-use std::{path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::Result;
 
@@ -74,15 +74,22 @@ fn root_user() -> bool {
 }
 
 fn install_weed() -> Result<()> {
-    if weed().is_file() {
-        eprintln!("S3 server: installed");
+    let wanted = root().join("crates/xtask/seaweedfs.txt");
+    // A copy of the requirement lies beside what was installed by it.
+    let installed = environment().join("installed.txt");
+    if weed().is_file() && fs::read(&installed).ok() == Some(fs::read(&wanted)?) {
+        eprintln!("S3 server: nothing to install");
         return Ok(());
     }
-    let environment = environment().display().to_string();
-    run("python3", &["-m", "venv", &environment])?;
-    let pip = format!("{environment}/bin/pip");
-    let wanted = root().join("crates/xtask/seaweedfs.txt").display().to_string();
-    run(&pip, &["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", &wanted])
+    run("python3", &["-m", "venv", "--clear", &environment().display().to_string()])?;
+    let pip = environment().join("bin/pip").display().to_string();
+    let requirement = wanted.display().to_string();
+    run(
+        &pip,
+        &["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", &requirement],
+    )?;
+    fs::copy(wanted, installed)?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -26,12 +26,17 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Everything that has to hold before a change is done.
+/// Everything that has to hold before a change is done. A step that fails does not hide what the next ones find.
 pub(crate) fn check() -> Result<()> {
-    run("cargo", &["fmt", "--all", "--check"])?;
-    house()?;
-    run("cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    test(&[])
+    let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let steps = [run("cargo", &["fmt", "--all", "--check"]), house(), run("cargo", &clippy), test(&[])];
+    let failures: Vec<String> =
+        steps.into_iter().filter_map(|step| step.err()).map(|error| format!("{error:#}")).collect();
+    if !failures.is_empty() {
+        bail!("{}", failures.join("; "));
+    }
+    eprintln!("xtask check: everything holds");
+    Ok(())
 }
 
 /// The checks of this crate.
