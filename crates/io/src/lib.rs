@@ -16,7 +16,7 @@ mod world;
 pub use clock::{Clock, SystemClock};
 pub use cpu::{Cpu, CpuPool, InlineCpu, Job, run};
 pub use disk::{DirectoryLock, Disk, DiskError, File, LocalDisk};
-pub use objects::{Listed, Objects, Range, StoreError, StoreErrorKind};
+pub use objects::{Listed, Objects, OpenError, Range, StoreError, StoreErrorKind};
 pub use random::{Random, SystemRandom};
 pub use world::World;
 

@@ -1,9 +1,19 @@
 //! The object store: flat names, immutable bodies, one conditional primitive.
 
+mod counted;
+mod file;
 mod memory;
 mod name;
+mod open;
+mod retry;
+mod s3;
 
+pub use counted::{Counted, Traffic};
+pub use file::FileObjects;
 pub use memory::MemoryObjects;
+pub use open::{OpenError, open};
+pub use retry::{Retry, RetryLimits};
+pub use s3::S3Objects;
 
 use bytes::Bytes;
 
@@ -98,3 +108,8 @@ impl Range {
         }
     }
 }
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod tests;

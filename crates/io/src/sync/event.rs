@@ -5,8 +5,8 @@
 //! Tasks of any executor and plain threads can wait for the same event.
 
 use std::{
-    future::poll_fn,
-    task::{Poll, Waker},
+    pin::Pin,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -16,16 +16,18 @@ use super::{
 };
 
 /// Who waits.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
-    /// Tasks; each at most once.
-    wakers: Vec<Waker>,
+    /// Tasks, each under the ticket of its wait.
+    wakers: Vec<(u64, Waker)>,
+    /// The next wait's ticket.
+    next_ticket: u64,
     /// Threads inside [`Event::blocking_wait_past`].
     threads: usize,
 }
 
 /// A counter of notifications that can be waited for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Event {
     generation: AtomicU64,
     waiting: Mutex<Waiting>,
@@ -37,7 +39,7 @@ impl Event {
     pub const fn new() -> Self {
         Self {
             generation: AtomicU64::new(0),
-            waiting: Mutex::new(Waiting { wakers: Vec::new(), threads: 0 }),
+            waiting: Mutex::new(Waiting { wakers: Vec::new(), next_ticket: 0, threads: 0 }),
             changed: Condvar::new(),
         }
     }
@@ -58,31 +60,14 @@ impl Event {
             std::mem::take(&mut waiting.wakers)
         };
         // Outside the lock: a waker may run its task at once, and that task may wait again.
-        for waker in wakers {
+        for (_, waker) in wakers {
             waker.wake();
         }
     }
 
     /// Waits until the generation is above `seen`, and returns it.
-    pub async fn wait_past(&self, seen: u64) -> u64 {
-        poll_fn(|context| {
-            let now = self.generation();
-            if now > seen {
-                return Poll::Ready(now);
-            }
-            let mut waiting = self.waiting.lock();
-            // Again under the lock: `notify` counts under it, so from here on it sees our waker.
-            let now = self.generation();
-            if now > seen {
-                return Poll::Ready(now);
-            }
-            let mine = context.waker();
-            if !waiting.wakers.iter().any(|other| other.will_wake(mine)) {
-                waiting.wakers.push(mine.clone());
-            }
-            Poll::Pending
-        })
-        .await
+    pub fn wait_past(&self, seen: u64) -> impl Future<Output = u64> + Send + use<'_> {
+        WaitPast { event: self, seen, ticket: None }
     }
 
     /// Blocks the thread until the generation is above `seen`, or for `timeout`; returns the
@@ -105,6 +90,55 @@ impl Event {
                 return now;
             }
             (waiting, _) = self.changed.wait_timeout(waiting, left);
+        }
+    }
+}
+
+impl Default for Event {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One wait of one task.
+struct WaitPast<'a> {
+    event: &'a Event,
+    seen: u64,
+    /// Under what its waker was left with the event.
+    ticket: Option<u64>,
+}
+
+impl Future for WaitPast<'_> {
+    type Output = u64;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<u64> {
+        let now = self.event.generation();
+        if now > self.seen {
+            return Poll::Ready(now);
+        }
+        let mut waiting = self.event.waiting.lock();
+        // Again under the lock: `notify` counts under it, so from here on it sees our waker.
+        let now = self.event.generation();
+        if now > self.seen {
+            return Poll::Ready(now);
+        }
+        let ticket = *self.ticket.get_or_insert(waiting.next_ticket);
+        match waiting.wakers.iter_mut().find(|(other, _)| *other == ticket) {
+            Some((_, waker)) => waker.clone_from(context.waker()),
+            None => {
+                waiting.wakers.push((ticket, context.waker().clone()));
+                waiting.next_ticket = waiting.next_ticket.max(ticket + 1);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for WaitPast<'_> {
+    /// A wait that is given up (a time-out won, say) leaves nothing behind.
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.event.waiting.lock().wakers.retain(|(other, _)| *other != ticket);
         }
     }
 }

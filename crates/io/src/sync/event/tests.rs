@@ -40,14 +40,22 @@ fn a_blocking_wait_ends_with_a_notification() {
 }
 
 #[test]
-fn one_task_that_polls_often_is_remembered_once() {
+fn a_wait_is_remembered_once_and_forgotten_when_dropped() {
     let event = Event::new();
     let mut context = Context::from_waker(Waker::noop());
-    let mut wait = pin!(event.wait_past(0));
+    let mut first = Box::pin(event.wait_past(0));
+    let mut second = Box::pin(event.wait_past(0));
     for _ in 0..100 {
-        assert!(wait.as_mut().poll(&mut context).is_pending());
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        assert!(second.as_mut().poll(&mut context).is_pending());
     }
+    assert_eq!(event.waiting.lock().wakers.len(), 2);
+    drop(first);
     assert_eq!(event.waiting.lock().wakers.len(), 1);
+    event.notify();
+    assert_eq!(second.as_mut().poll(&mut context), Poll::Ready(1));
+    drop(second);
+    assert_eq!(event.waiting.lock().wakers.len(), 0);
 }
 
 /// Producer and consumers on several threads of tokio: every consumer sees the last value.
@@ -72,9 +80,7 @@ async fn tasks_see_the_last_of_many_changes() {
     for _ in 0..LAST {
         *state.0.lock() += 1;
         state.1.notify();
-        if LAST.is_multiple_of(7) {
-            tokio::task::yield_now().await;
-        }
+        tokio::task::yield_now().await;
     }
     for consumer in consumers {
         tokio::time::timeout(Duration::from_secs(30), consumer).await.expect("no wake-up is lost").unwrap();

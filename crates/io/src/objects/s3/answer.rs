@@ -1,0 +1,113 @@
+//! What a store answered when it refused, before `object_store` folds it into its own few kinds.
+//!
+//! Its errors do not show the status: 400 and 500 look alike, and every 409 is "already exists". So
+//! the HTTP client is wrapped, and a refusal travels through it as an error of our own type.
+
+use std::{fmt, future::Future, pin::Pin};
+
+use futures_util::TryStreamExt;
+use object_store::{
+    ClientOptions,
+    client::{
+        HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
+        HttpService, ReqwestConnector,
+    },
+};
+
+/// The most of an error's text that is read.
+const TEXT_BYTES_MAX: usize = 16 << 10;
+/// The most of a message that is passed on.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// S3's word for it, e.g. `NoSuchKey`; empty when there is none.
+    pub(super) code: String,
+    /// S3's sentence, or the beginning of whatever came.
+    pub(super) message: String,
+}
+
+impl Answer {
+    fn parse(status: u16, text: &str) -> Self {
+        let code = element(text, "Code").unwrap_or_default().to_owned();
+        let message = element(text, "Message").unwrap_or(text);
+        Self { status, code, message: message.trim().chars().take(MESSAGE_CHARS_MAX).collect() }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the store answered {}", self.status)?;
+        for word in [&self.code, &self.message].into_iter().filter(|word| !word.is_empty()) {
+            write!(f, ", {word}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Answer {}
+
+/// The text of the first element of this name.
+fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    rest.split_once(&format!("</{name}>")).map(|(inside, _)| inside)
+}
+
+/// Makes clients that show refusals.
+#[derive(Debug, Default)]
+pub(super) struct Connector(ReqwestConnector);
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(Showing(self.0.connect(options)?)))
+    }
+}
+
+#[derive(Debug)]
+struct Showing(HttpClient);
+
+impl Showing {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        // Requests for credentials go through here as well, and object_store reacts to their status.
+        let to_s3 = request.headers().contains_key("x-amz-content-sha256");
+        let response = self.0.execute(request).await?;
+        let status = response.status();
+        if !to_s3 || !(status.is_client_error() || status.is_server_error()) {
+            return Ok(response);
+        }
+        let text = beginning(response.into_body()).await;
+        let answer = Answer::parse(status.as_u16(), &String::from_utf8_lossy(&text));
+        Err(HttpError::new(HttpErrorKind::Unknown, answer))
+    }
+}
+
+impl HttpService for Showing {
+    // As `async_trait` writes it, which is how the trait is declared.
+    fn call<'life0, 'async_trait>(
+        &'life0 self,
+        request: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(self.send(request))
+    }
+}
+
+/// The beginning of a body, as much as comes.
+async fn beginning(body: HttpResponseBody) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut stream = body.bytes_stream();
+    while let Ok(Some(part)) = stream.try_next().await {
+        let room = TEXT_BYTES_MAX - text.len();
+        text.extend_from_slice(&part[..part.len().min(room)]);
+        if text.len() == TEXT_BYTES_MAX {
+            break;
+        }
+    }
+    text
+}
