@@ -1,0 +1,4 @@
+//! The pure part of the engine: values in, values out. No I/O, no clock, no randomness, no waiting.
+
+pub mod fold;
+pub mod map;

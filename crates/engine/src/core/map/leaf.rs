@@ -1,0 +1,220 @@
+//! Leaves: 2,048 blocks as sorted runs or as atomic words.
+
+use std::ops::Range;
+
+use esker_format::{
+    address::Address,
+    page::{LEAF_BLOCKS, LeafRun},
+};
+use esker_io::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Extent, Node};
+
+/// One word an entry; the words are raw addresses.
+pub(super) type Words = [AtomicU64; LEAF_BLOCKS as usize];
+
+/// More runs than this take more memory than the words.
+pub(super) const RUNS_MAX: usize = size_of::<Words>() / size_of::<PackedRun>();
+
+/// A [`LeafRun`] in 12 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PackedRun {
+    start: u16,
+    blocks: u16,
+    low: u32,
+    high: u32,
+}
+
+const _: () = assert!(size_of::<PackedRun>() == 12);
+
+impl PackedRun {
+    /// The run of the whole leaf with one uniform address; none for a hole.
+    pub(super) fn whole(address: Address) -> Option<PackedRun> {
+        let run = LeafRun { start: 0, blocks: LEAF_BLOCKS as u16, address };
+        (address != Address::HOLE).then(|| PackedRun::new(&run))
+    }
+
+    fn new(run: &LeafRun) -> PackedRun {
+        let raw = run.address.raw();
+        PackedRun { start: run.start, blocks: run.blocks, low: raw as u32, high: (raw >> 32) as u32 }
+    }
+
+    fn start(&self) -> u64 {
+        u64::from(self.start)
+    }
+
+    fn end(&self) -> u64 {
+        self.start() + u64::from(self.blocks)
+    }
+
+    fn address(&self) -> Address {
+        Address::from_raw(u64::from(self.high) << 32 | u64::from(self.low))
+    }
+
+    /// As an extent inside its leaf.
+    fn extent(&self) -> Extent {
+        Extent { lba: self.start(), blocks: u64::from(self.blocks), address: self.address() }
+    }
+}
+
+/// Makes the runs of a leaf from pieces in order: neighbours are merged, holes left out.
+#[derive(Default)]
+pub(crate) struct RunBuilder {
+    runs: Vec<LeafRun>,
+}
+
+impl RunBuilder {
+    /// Appends the piece `blocks` long at `start`, which is not below the end of the last one.
+    pub(crate) fn push(&mut self, start: u16, blocks: u16, address: Address) {
+        debug_assert!(u64::from(start) + u64::from(blocks) <= LEAF_BLOCKS, "a run leaves its leaf");
+        if blocks == 0 || address == Address::HOLE {
+            return;
+        }
+        if let Some(last) = self.runs.last_mut() {
+            debug_assert!(last.start + last.blocks <= start, "runs come in order");
+            if last.start + last.blocks == start && last.address.plus(u64::from(last.blocks)) == address {
+                last.blocks += blocks;
+                return;
+            }
+        }
+        self.runs.push(LeafRun { start, blocks, address });
+    }
+
+    /// The runs.
+    pub(crate) fn finish(self) -> Vec<LeafRun> {
+        self.runs
+    }
+
+    fn push_extent(&mut self, extent: Extent) {
+        self.push(extent.lba as u16, extent.blocks as u16, extent.address);
+    }
+}
+
+/// The leaf node that says the same as `runs` in the least memory.
+pub(super) fn node_of(runs: &[LeafRun]) -> Node {
+    match runs {
+        [] => Node::HOLE,
+        [one] if u64::from(one.blocks) == LEAF_BLOCKS && one.address == Address::ZERO => {
+            Node::Uniform(Address::ZERO)
+        }
+        _ if runs.len() > RUNS_MAX => {
+            let mut words = words_filled(Address::HOLE);
+            for run in runs {
+                store(&mut words, u64::from(run.start)..u64::from(run.start + run.blocks), run.address);
+            }
+            Node::Flat(words)
+        }
+        _ => Node::Runs(runs.iter().map(PackedRun::new).collect()),
+    }
+}
+
+/// Words that all hold one uniform address.
+pub(super) fn words_filled(address: Address) -> Box<Words> {
+    let words: Box<[AtomicU64]> = (0..LEAF_BLOCKS).map(|_| AtomicU64::new(address.raw())).collect();
+    words.try_into().expect("as many words as blocks")
+}
+
+/// Words that say the same as `runs`.
+pub(super) fn words_of(runs: &[PackedRun]) -> Box<Words> {
+    let mut words = words_filled(Address::HOLE);
+    for run in runs {
+        store(&mut words, run.start()..run.end(), run.address());
+    }
+    words
+}
+
+/// Sets a range of words; the caller is alone with them.
+pub(super) fn store(words: &mut Words, range: Range<u64>, address: Address) {
+    for (i, word) in words[range.start as usize..range.end as usize].iter_mut().enumerate() {
+        *word = AtomicU64::new(address.plus(i as u64).raw());
+    }
+}
+
+/// Publishes log positions to a range of words. Rule W4: a word that names a higher position stays.
+pub(super) fn publish(words: &Words, start: usize, blocks: usize, first: Address) {
+    for (i, word) in words[start..start + blocks].iter().enumerate() {
+        let address = first.plus(i as u64);
+        let mut found = word.load(Ordering::Relaxed);
+        while !is_newer(found, address) {
+            // Release: who sees the position may read the record, which was written before.
+            match word.compare_exchange_weak(found, address.raw(), Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(other) => found = other,
+            }
+        }
+    }
+}
+
+/// Whether the word found names a log position above that of `address`, which is in the log too.
+fn is_newer(found: u64, address: Address) -> bool {
+    Address::from_raw(found).is_log() && found > address.raw()
+}
+
+/// The address of one block of a runs leaf.
+pub(super) fn get(runs: &[PackedRun], block: u16) -> Address {
+    let block = u64::from(block);
+    match runs.get(runs.partition_point(|run| run.end() <= block)) {
+        Some(run) if run.start() <= block => run.address().plus(block - run.start()),
+        _ => Address::HOLE,
+    }
+}
+
+/// Calls `f` for the pieces of a range of a runs leaf that begins at block `base`, holes included.
+pub(super) fn visit_runs(runs: &[PackedRun], base: u64, range: Range<u64>, f: &mut impl FnMut(Extent)) {
+    let mut at = range.start - base;
+    let end = range.end - base;
+    for run in &runs[runs.partition_point(|run| run.end() <= at)..] {
+        let Some(part) = run.extent().clip(at, end) else { break };
+        if at < part.lba {
+            f(Extent { lba: base + at, blocks: part.lba - at, address: Address::HOLE });
+        }
+        at = part.end();
+        f(Extent { lba: base + part.lba, ..part });
+    }
+    if at < end {
+        f(Extent { lba: base + at, blocks: end - at, address: Address::HOLE });
+    }
+}
+
+/// Calls `f` for each block of a range of a flat leaf that begins at block `base`, holes included.
+pub(super) fn visit_words(words: &Words, base: u64, range: Range<u64>, f: &mut impl FnMut(Extent)) {
+    let first = range.start;
+    let words = &words[(first - base) as usize..(range.end - base) as usize];
+    for (i, word) in words.iter().enumerate() {
+        // Acquire: pairs with the release in `publish`.
+        let address = Address::from_raw(word.load(Ordering::Acquire));
+        f(Extent { lba: first + i as u64, blocks: 1, address });
+    }
+}
+
+/// The runs of a flat leaf, or nothing when an entry names the log or there would be too many.
+pub(super) fn runs_of(words: &mut Words) -> Option<Vec<LeafRun>> {
+    let mut builder = RunBuilder::default();
+    for (block, word) in words.iter_mut().enumerate() {
+        let address = Address::from_raw(*word.get_mut());
+        if address.is_log() || builder.runs.len() > RUNS_MAX {
+            return None;
+        }
+        builder.push(block as u16, 1, address);
+    }
+    Some(builder.finish()).filter(|runs| runs.len() <= RUNS_MAX)
+}
+
+/// Runs with `new`, an extent inside the leaf, laid over them.
+pub(super) fn splice(runs: &[PackedRun], new: Extent) -> Vec<LeafRun> {
+    let mut builder = RunBuilder { runs: Vec::with_capacity(runs.len() + 2) };
+    let first = runs.partition_point(|run| run.end() <= new.lba);
+    for run in &runs[..first] {
+        builder.push_extent(run.extent());
+    }
+    if let Some(head) = runs.get(first).and_then(|run| run.extent().clip(0, new.lba)) {
+        builder.push_extent(head);
+    }
+    builder.push_extent(new);
+    for run in &runs[first..] {
+        if let Some(rest) = run.extent().clip(new.end(), LEAF_BLOCKS) {
+            builder.push_extent(rest);
+        }
+    }
+    builder.finish()
+}
