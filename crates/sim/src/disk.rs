@@ -1,0 +1,508 @@
+//! A disk in memory whose durability is modelled write by write and name by name.
+//!
+//! Reads see everything at once; a power loss keeps what was synced, and of the rest what [`Survival`] says.
+//! Writes, allocations, syncs and changes of names are *steps*: they are counted together with the host's
+//! steps on the store, and a host can be told to crash at any of them. Reads change nothing, so they are not
+//! counted: a crash at a read leaves what a crash after the step before it leaves.
+
+mod content;
+mod tree;
+
+use std::{
+    collections::BTreeMap,
+    io::IoSlice,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use esker_io::{
+    Disk, DiskError, File,
+    disk::{Entry, Result},
+};
+
+use self::{
+    content::Content,
+    tree::{Directory, Node, NodeId, Tree},
+};
+use crate::{
+    DiskFaults, Prng,
+    executor::Executor,
+    run::{Gone, Run},
+    trace::Event,
+};
+
+/// What a power loss keeps of what was not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Survival {
+    /// Nothing.
+    OnlySynced,
+    /// Everything.
+    Everything,
+    /// What the seed says: each write whole, not at all, or any subset of its 512-byte sectors; each change of
+    /// a name or size by itself.
+    Subset(u64),
+}
+
+/// How a write fails. Some first sectors of it may have been written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteFault {
+    /// EIO.
+    Error,
+    /// ENOSPC.
+    NoSpace,
+}
+
+/// How a sync of a file fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncFault {
+    /// Once; as on Linux, what it did not write is marked clean, and the next sync succeeds without it.
+    Once,
+    /// This time and always, until [`FakeDisk::repair`].
+    ForEver,
+}
+
+/// A host's disk, as one of its runs sees it. Handles of an earlier run fail.
+#[derive(Clone)]
+pub struct FakeDisk {
+    device: Arc<Device>,
+    run: Arc<Run>,
+}
+
+pub(crate) struct Device {
+    executor: Executor,
+    state: Mutex<State>,
+}
+
+struct State {
+    tree: Tree,
+    random: Prng,
+    faults: DiskFaults,
+    writes: u64,
+    syncs: u64,
+    write_faults: BTreeMap<u64, WriteFault>,
+    sync_faults: BTreeMap<u64, SyncFault>,
+    broken: bool,
+}
+
+/// Says what is done, in errors and in the trace.
+struct Operation<'a> {
+    name: &'static str,
+    path: &'a str,
+}
+
+impl Operation<'_> {
+    fn failed(&self, message: impl Into<String>) -> DiskError {
+        DiskError {
+            operation: self.name,
+            path: self.path.to_owned(),
+            not_found: false,
+            no_space: false,
+            message: message.into(),
+        }
+    }
+
+    fn not_found(&self) -> DiskError {
+        DiskError { not_found: true, ..self.failed("no such file or directory") }
+    }
+
+    fn no_space(&self) -> DiskError {
+        DiskError { no_space: true, ..self.failed("no space left on device") }
+    }
+
+    /// Refuses what is no plain path below the directory.
+    fn check(&self) -> Result<()> {
+        let plain = self.path.split('/').all(|part| !matches!(part, "." | "..") && !part.contains('\0'));
+        if plain && !self.path.starts_with('/') {
+            Ok(())
+        } else {
+            Err(self.failed("not a plain path below the directory"))
+        }
+    }
+}
+
+impl Device {
+    pub(crate) fn new(executor: Executor, random: Prng, faults: DiskFaults) -> Self {
+        let state = State {
+            tree: Tree::new(),
+            random,
+            faults,
+            writes: 0,
+            syncs: 0,
+            write_faults: BTreeMap::new(),
+            sync_faults: BTreeMap::new(),
+            broken: false,
+        };
+        Self { executor, state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The power fails: what was not synced survives as `survival` says.
+    pub(crate) fn lose_power(&self, survival: Survival) {
+        let mut random = match survival {
+            Survival::Subset(seed) => Prng::new(seed),
+            Survival::OnlySynced | Survival::Everything => Prng::new(0),
+        };
+        self.lock().tree.lose_power(survival, &mut random);
+    }
+}
+
+impl FakeDisk {
+    pub(crate) fn new(device: Arc<Device>, run: Arc<Run>) -> Self {
+        Self { device, run }
+    }
+
+    /// Sets the faults that happen by chance, from now on.
+    pub fn set_faults(&self, faults: DiskFaults) {
+        self.device.lock().faults = faults;
+    }
+
+    /// Makes a coming write or allocation fail: the next is number 1.
+    pub fn fail_write(&self, number: u64, fault: WriteFault) {
+        let mut state = self.device.lock();
+        let at = state.writes + number;
+        state.write_faults.insert(at, fault);
+    }
+
+    /// Makes a coming sync of a file fail: the next is number 1.
+    pub fn fail_sync(&self, number: u64, fault: SyncFault) {
+        let mut state = self.device.lock();
+        let at = state.syncs + number;
+        state.sync_faults.insert(at, fault);
+    }
+
+    /// Ends a [`SyncFault::ForEver`].
+    pub fn repair(&self) {
+        self.device.lock().broken = false;
+    }
+
+    /// Flips one bit of what the device holds of a file. False when the file does not reach so far.
+    pub fn rot(&self, path: &str, offset: u64, bit: u8) -> bool {
+        let mut state = self.device.lock();
+        let Some(content) = state.tree.lookup(path).and_then(|node| state.tree.content(node)) else {
+            return false;
+        };
+        let there = offset < content.durable_bytes();
+        if there {
+            content.rot(offset, bit);
+        }
+        there
+    }
+
+    /// How many changes of a file are not durable yet.
+    pub fn unsynced(&self, path: &str) -> Option<usize> {
+        let mut state = self.device.lock();
+        let node = state.tree.lookup(path)?;
+        state.tree.content(node).map(|content| content.unsynced())
+    }
+
+    fn read<T>(&self, operation: &Operation<'_>, look: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        self.device.read(&self.run, operation, look)
+    }
+
+    fn change<T>(
+        &self,
+        operation: &Operation<'_>,
+        effect: impl FnOnce(&mut State) -> Result<T>,
+    ) -> Result<T> {
+        operation.check()?;
+        self.device.change(&self.run, operation, Detail::default(), effect)
+    }
+
+    fn file(&self, node: NodeId, path: &str) -> Arc<dyn File> {
+        Arc::new(FakeFile { device: self.device.clone(), run: self.run.clone(), node, path: path.to_owned() })
+    }
+}
+
+/// What the trace is told besides the operation.
+#[derive(Default)]
+struct Detail {
+    offset: u64,
+    bytes: u64,
+    content: Option<[u8; 32]>,
+}
+
+impl Device {
+    fn read<T>(
+        &self,
+        run: &Run,
+        operation: &Operation<'_>,
+        look: impl FnOnce(&mut State) -> Result<T>,
+    ) -> Result<T> {
+        operation.check()?;
+        if run.is_dead() {
+            return Err(operation.failed(GONE));
+        }
+        look(&mut self.lock())
+    }
+
+    fn change<T>(
+        &self,
+        run: &Run,
+        operation: &Operation<'_>,
+        detail: Detail,
+        effect: impl FnOnce(&mut State) -> Result<T>,
+    ) -> Result<T> {
+        let done = run.step(|| {
+            self.executor.trace().record(&Event {
+                now: self.executor.now(),
+                host: run.host,
+                kind: operation.name,
+                path: operation.path,
+                numbers: [detail.offset, detail.bytes],
+                content: detail.content,
+            });
+            effect(&mut self.lock())
+        });
+        done.unwrap_or_else(|Gone| Err(operation.failed(GONE)))
+    }
+}
+
+const GONE: &str = "the machine is gone";
+
+impl State {
+    fn parent<'a>(&self, operation: &Operation<'_>, path: &'a str) -> Result<(NodeId, &'a str)> {
+        self.tree.parent(path).ok_or_else(|| operation.not_found())
+    }
+
+    /// Whether this write fails, and how.
+    fn write_fault(&mut self) -> Option<WriteFault> {
+        self.writes += 1;
+        let planned = self.write_faults.remove(&self.writes);
+        let error = self.random.chance(self.faults.write_error_ppm).then_some(WriteFault::Error);
+        let no_space = self.random.chance(self.faults.no_space_ppm).then_some(WriteFault::NoSpace);
+        planned.or(error).or(no_space)
+    }
+
+    /// Whether this sync fails.
+    fn sync_fails(&mut self) -> bool {
+        self.syncs += 1;
+        match self.sync_faults.remove(&self.syncs) {
+            Some(SyncFault::ForEver) => self.broken = true,
+            Some(SyncFault::Once) => return true,
+            None => {}
+        }
+        self.broken || self.random.chance(self.faults.sync_error_ppm)
+    }
+
+    fn content(&mut self, node: NodeId) -> &mut Content {
+        // Removed files stay until the power fails, as open handles may use them; those handles die with it.
+        self.tree.content(node).expect("an open file is there")
+    }
+}
+
+impl Disk for FakeDisk {
+    fn open(&self, path: &str) -> Result<Arc<dyn File>> {
+        let operation = Operation { name: "open", path };
+        let node = self.read(&operation, |state| {
+            let node = state.tree.lookup(path).ok_or_else(|| operation.not_found())?;
+            state.tree.content(node).ok_or_else(|| operation.failed("is a directory"))?;
+            Ok(node)
+        })?;
+        Ok(self.file(node, path))
+    }
+
+    fn create(&self, path: &str) -> Result<Arc<dyn File>> {
+        let operation = Operation { name: "create", path };
+        let node = self.change(&operation, |state| {
+            let (dir, name) = state.parent(&operation, path)?;
+            if name.is_empty() || state.tree.lookup(path).is_some() {
+                return Err(operation.failed("file exists"));
+            }
+            Ok(state.tree.add(dir, name, Node::File(Content::default())))
+        })?;
+        Ok(self.file(node, path))
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<Entry>> {
+        let operation = Operation { name: "list", path: dir };
+        self.read(&operation, |state| {
+            let Some(node) = state.tree.lookup(dir) else { return Ok(Vec::new()) };
+            let directory = state.tree.directory(node).ok_or_else(|| operation.failed("not a directory"))?;
+            let is_directory = |node| state.tree.directory(node).is_some();
+            let entry =
+                |(name, node): (&String, NodeId)| Entry { name: name.clone(), directory: is_directory(node) };
+            Ok(directory.names().map(entry).collect())
+        })
+    }
+
+    fn create_dir(&self, dir: &str) -> Result<()> {
+        let operation = Operation { name: "create directory", path: dir };
+        self.change(&operation, |state| {
+            let mut node = tree::ROOT;
+            for name in tree::parts(dir) {
+                let directory =
+                    state.tree.directory(node).ok_or_else(|| operation.failed("not a directory"))?;
+                let known = directory.names().find(|(known, _)| *known == name).map(|(_, node)| node);
+                node = match known {
+                    Some(node) => node,
+                    None => state.tree.add(node, name, Node::Directory(Directory::default())),
+                };
+            }
+            match state.tree.directory(node) {
+                Some(_) => Ok(()),
+                None => Err(operation.failed("file exists")),
+            }
+        })
+    }
+
+    fn remove(&self, path: &str) -> Result<()> {
+        let operation = Operation { name: "remove", path };
+        self.change(&operation, |state| {
+            let node = state.tree.lookup(path).ok_or_else(|| operation.not_found())?;
+            state.tree.content(node).ok_or_else(|| operation.failed("is a directory"))?;
+            let (dir, name) = state.parent(&operation, path)?;
+            state.tree.remove(dir, name);
+            Ok(())
+        })
+    }
+
+    fn remove_dir(&self, dir: &str) -> Result<()> {
+        let operation = Operation { name: "remove directory", path: dir };
+        self.change(&operation, |state| {
+            let node = state.tree.lookup(dir).ok_or_else(|| operation.not_found())?;
+            if node == tree::ROOT {
+                return Err(operation.failed("the root itself is not removed"));
+            }
+            state.tree.directory(node).ok_or_else(|| operation.failed("not a directory"))?;
+            let (parent, name) = state.parent(&operation, dir)?;
+            state.tree.remove(parent, name);
+            Ok(())
+        })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let path = format!("{from} to {to}");
+        let operation = Operation { name: "rename", path: &path };
+        Operation { name: "rename", path: from }.check()?;
+        Operation { name: "rename", path: to }.check()?;
+        self.change(&operation, |state| {
+            if state.tree.lookup(from).is_none_or(|node| node == tree::ROOT) {
+                return Err(operation.not_found());
+            }
+            if state.tree.lookup(to).is_some() {
+                return Err(operation.failed("file exists"));
+            }
+            if to.starts_with(&format!("{}/", from.trim_end_matches('/'))) {
+                return Err(operation.failed("a directory does not move below itself"));
+            }
+            let (source, target) = (state.parent(&operation, from)?, state.parent(&operation, to)?);
+            state.tree.rename(source, target);
+            Ok(())
+        })
+    }
+
+    fn sync_dir(&self, dir: &str) -> Result<()> {
+        let operation = Operation { name: "sync directory", path: dir };
+        self.change(&operation, |state| {
+            let node = state.tree.lookup(dir).ok_or_else(|| operation.not_found())?;
+            state.tree.directory(node).ok_or_else(|| operation.failed("not a directory"))?;
+            if state.broken || state.random.chance(state.faults.sync_error_ppm) {
+                return Err(operation.failed("input/output error"));
+            }
+            state.tree.sync(node);
+            Ok(())
+        })
+    }
+}
+
+struct FakeFile {
+    device: Arc<Device>,
+    run: Arc<Run>,
+    node: NodeId,
+    path: String,
+}
+
+impl FakeFile {
+    fn operation(&self, name: &'static str) -> Operation<'_> {
+        Operation { name, path: &self.path }
+    }
+}
+
+impl File for FakeFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        let operation = self.operation("read");
+        self.device.read(&self.run, &operation, |state| {
+            if state.random.chance(state.faults.read_error_ppm) {
+                return Err(operation.failed("input/output error"));
+            }
+            let current = state.content(self.node).current();
+            let end = offset.checked_add(buffer.len() as u64);
+            if end.is_none_or(|end| end > current.bytes()) {
+                let (asked, size) = (buffer.len(), current.bytes());
+                return Err(operation.failed(format!("{asked} bytes at {offset} of a file of {size}")));
+            }
+            current.read(offset, buffer);
+            Ok(())
+        })
+    }
+
+    fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<()> {
+        let operation = self.operation("write");
+        let data = Bytes::from(buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect::<Vec<u8>>());
+        let content = Some(*blake3::hash(&data).as_bytes());
+        let detail = Detail { offset, bytes: data.len() as u64, content };
+        self.device.change(&self.run, &operation, detail, |state| {
+            if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
+                return Err(operation.failed("beyond the largest file"));
+            }
+            let fault = state.write_fault();
+            let Some(fault) = fault else {
+                state.content(self.node).write(offset, data);
+                return Ok(());
+            };
+            let sectors = state.random.below(data.len() as u64 / 512 + 1);
+            if sectors > 0 {
+                state.content(self.node).write(offset, data.slice(..(sectors * 512) as usize));
+            }
+            Err(failed_write(&operation, fault))
+        })
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<()> {
+        let operation = self.operation("allocate");
+        self.device.change(&self.run, &operation, Detail { offset: 0, bytes, content: None }, |state| {
+            match state.write_fault() {
+                Some(fault) => Err(failed_write(&operation, fault)),
+                None => {
+                    state.content(self.node).grow(bytes);
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    fn sync(&self) -> Result<()> {
+        let operation = self.operation("sync");
+        self.device.change(&self.run, &operation, Detail::default(), |state| {
+            if state.sync_fails() {
+                let mut random = state.random.fork();
+                state.content(self.node).fail_sync(&mut random);
+                return Err(operation.failed("input/output error"));
+            }
+            state.content(self.node).sync();
+            Ok(())
+        })
+    }
+
+    fn start_write_back(&self, _offset: u64, _bytes: u64) {
+        // Advice: what it started may or may not be done at a power loss, as without it.
+    }
+
+    fn size(&self) -> Result<u64> {
+        let operation = self.operation("size");
+        self.device.read(&self.run, &operation, |state| Ok(state.content(self.node).current().bytes()))
+    }
+}
+
+fn failed_write(operation: &Operation<'_>, fault: WriteFault) -> DiskError {
+    match fault {
+        WriteFault::Error => operation.failed("input/output error"),
+        WriteFault::NoSpace => operation.no_space(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

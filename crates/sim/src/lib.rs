@@ -1,0 +1,27 @@
+//! Deterministic simulation: one seed gives one schedule, one set of faults and one trace digest.
+//!
+//! A [`Machine`] holds an [`Executor`] with virtual time, one object store and any number of hosts. Each host
+//! has a disk whose durability is modelled write by write, a clock, a random generator and a processor; its
+//! [`esker_io::World`] is what the engine gets. Everything runs on the caller's thread.
+
+mod clock;
+mod config;
+mod disk;
+mod executor;
+mod machine;
+mod prng;
+mod run;
+mod store;
+mod task;
+mod trace;
+
+pub use clock::{SimClock, SimCpu};
+pub use config::{Config, DiskFaults, Latency, StoreFaults};
+pub use disk::{FakeDisk, Survival, SyncFault, WriteFault};
+pub use executor::{Executor, Group, Halt};
+pub use machine::{Host, Machine};
+pub use prng::{Prng, SimRandom};
+pub use run::{Hold, Side};
+pub use store::{Counts, FakeStore, Request, StoreFault, When};
+pub use task::{Cancelled, Task};
+pub use trace::Trace;
