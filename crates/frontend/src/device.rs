@@ -1,0 +1,200 @@
+//! What a front end needs of a volume.
+//!
+//! The quick form of a call ([`Device::read`], [`Device::change`]) runs to its end on the connection's thread
+//! and never waits for the store. Where it would have to, it answers [`Step::Later`] and has done nothing; the
+//! front end then calls the `_later` form, whose future may wait.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+/// What came of the quick form of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Done: a read's buffer is filled, a change is in the log.
+    Done,
+    /// Not done, and it will not be.
+    Failed(Failure),
+    /// Not done: call the `_later` form.
+    Later,
+}
+
+/// Why a request failed, as far as a guest can act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The data cannot be read or the log cannot be written.
+    Io,
+    /// There is no space left for what is to be written.
+    NoSpace,
+    /// The volume is served read-only.
+    ReadOnly,
+    /// The request makes no sense for this volume.
+    Invalid,
+    /// The volume is being closed.
+    Shutdown,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Failure::Io => "input/output error",
+            Failure::NoSpace => "no space left",
+            Failure::ReadOnly => "the volume is read-only",
+            Failure::Invalid => "invalid request",
+            Failure::Shutdown => "the volume is being closed",
+        })
+    }
+}
+
+/// A change of a volume's contents. Offsets and lengths are in bytes, of any alignment, inside the volume and
+/// never zero bytes long.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// Write `data` at `offset`.
+    Write {
+        /// First byte.
+        offset: u64,
+        /// What to write.
+        data: &'a [u8],
+    },
+    /// The range is no longer needed. It may read as anything afterwards.
+    Trim {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// The range reads as zeros afterwards.
+    Zero {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+        /// Whether the range may become a hole.
+        may_trim: bool,
+    },
+}
+
+impl Change<'_> {
+    /// The same change with its data copied, for [`Device::change_later`].
+    pub fn to_owned(&self) -> Owned {
+        match *self {
+            Change::Write { offset, data } => Owned::Write { offset, data: Bytes::copy_from_slice(data) },
+            Change::Trim { offset, length } => Owned::Trim { offset, length },
+            Change::Zero { offset, length, may_trim } => Owned::Zero { offset, length, may_trim },
+        }
+    }
+}
+
+/// A [`Change`] that owns its data.
+#[derive(Clone, Debug)]
+pub enum Owned {
+    /// As [`Change::Write`].
+    Write {
+        /// First byte.
+        offset: u64,
+        /// What to write.
+        data: Bytes,
+    },
+    /// As [`Change::Trim`].
+    Trim {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// As [`Change::Zero`].
+    Zero {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+        /// Whether the range may become a hole.
+        may_trim: bool,
+    },
+}
+
+impl Owned {
+    /// The borrowed form of this change.
+    pub fn borrow(&self) -> Change<'_> {
+        match self {
+            Owned::Write { offset, data } => Change::Write { offset: *offset, data },
+            Owned::Trim { offset, length } => Change::Trim { offset: *offset, length: *length },
+            Owned::Zero { offset, length, may_trim } => {
+                Change::Zero { offset: *offset, length: *length, may_trim: *may_trim }
+            }
+        }
+    }
+
+    /// How many bytes of data it holds in memory.
+    pub fn data_bytes(&self) -> usize {
+        match self {
+            Owned::Write { data, .. } => data.len(),
+            Owned::Trim { .. } | Owned::Zero { .. } => 0,
+        }
+    }
+}
+
+/// What is known of a range without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtentState {
+    /// Holds data, or it is not known.
+    Data,
+    /// Was never written or was trimmed; reads as zeros.
+    Hole,
+    /// Was written with zeros; reads as zeros.
+    Zero,
+}
+
+/// `length` bytes of one state, following the extent before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Bytes, never zero.
+    pub length: u64,
+    /// What they are.
+    pub state: ExtentState,
+}
+
+/// A volume as a front end sees it. All methods may be called from many threads at once.
+pub trait Device: Send + Sync + 'static {
+    /// The volume's size. Every other call stays below it.
+    fn size_bytes(&self) -> u64;
+
+    /// Whether changes are refused.
+    fn read_only(&self) -> bool;
+
+    /// Fills `buffer` from `offset` on. After anything but [`Step::Done`] the buffer's contents are unspecified.
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Step;
+
+    /// Reads `length` bytes from `offset` on.
+    fn read_later(
+        self: Arc<Self>,
+        offset: u64,
+        length: usize,
+    ) -> BoxFuture<'static, Result<Vec<u8>, Failure>>;
+
+    /// Makes the changes in order and pushes one step for each. The whole batch goes to the log at once.
+    fn change(&self, batch: &[Change<'_>], steps: &mut Vec<Step>);
+
+    /// Makes one change.
+    fn change_later(self: Arc<Self>, change: Owned) -> BoxFuture<'static, Result<(), Failure>>;
+
+    /// Blocks until everything that was acknowledged before the call is on stable storage.
+    fn flush(&self) -> Result<(), Failure>;
+
+    /// Pushes what is known of the range: extents in order that together cover exactly `length` bytes.
+    fn extents(&self, offset: u64, length: u64, out: &mut Vec<Extent>);
+
+    /// Brings the range near, so that later reads are quick.
+    fn cache(self: Arc<Self>, offset: u64, length: u64) -> BoxFuture<'static, Result<(), Failure>>;
+}
+
+/// The volumes that can be served.
+pub trait Exports: Send + Sync + 'static {
+    /// The device of this name. The empty name asks for the default, where there is one.
+    fn find(&self, name: &str) -> Option<Arc<dyn Device>>;
+
+    /// The names of all volumes that can be served.
+    fn names(&self) -> Vec<String>;
+}

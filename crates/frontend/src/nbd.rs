@@ -1,0 +1,38 @@
+//! A server of the NBD protocol: fixed newstyle handshake, simple and structured replies.
+//!
+//! ```text
+//!   accept (one thread) ──► a thread for each connection
+//!
+//!   connection: recv ─► parse all complete requests ─► one batch of changes ─► reads ─► flush ─► one send
+//!                ▲                                          │ Later            │ Later
+//!                └── bell: replies that became ready ◄── tasks on the tokio runtime
+//! ```
+//!
+//! Only the connection's own thread touches its socket. While requests are out as tasks it waits for its socket
+//! and for the bell that a finished task rings, so that a client that does not read its replies can hold up
+//! nobody but itself (rule W9): every byte it was promised is a copy in that connection's memory, inside the
+//! bounds of [`Limits`], and after [`Limits::send_timeout`] it is disconnected.
+//!
+//! A batch is what one receive brought. Requests that are in flight together have no order in NBD, so the
+//! batch's changes are made first, in order and together, then it is read, then one flush serves every FLUSH and
+//! FUA in it. A FLUSH covers every write acknowledged before it was sent, on any connection, because a write is
+//! acknowledged only after the device has done it.
+
+mod batch;
+mod bell;
+mod handshake;
+mod later;
+mod limits;
+mod listen;
+mod option;
+mod receive;
+mod replies;
+mod request;
+mod server;
+mod socket;
+mod transmission;
+mod wire;
+
+pub use limits::Limits;
+pub use listen::{Listeners, ServerError};
+pub use server::Server;

@@ -1,0 +1,145 @@
+//! Requests that have to wait for something run as tasks; their results come back here.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::runtime::Handle;
+
+use super::{
+    bell::Bell,
+    limits::{LATER_BYTES_MAX, LATER_REQUESTS_MAX},
+};
+use crate::{Device, Failure, Owned};
+
+/// What a task came to.
+pub(crate) enum Finished {
+    /// A request that has no data in its reply.
+    Status { cookie: u64, result: Result<(), Failure> },
+    /// A read, or the rest of one.
+    Read { cookie: u64, offset: u64, result: Result<Vec<u8>, Failure> },
+}
+
+/// A connection's tasks.
+pub(crate) struct Later {
+    runtime: Handle,
+    done: Arc<Done>,
+    /// Tasks whose result was not collected yet, and the bytes they hold.
+    requests: usize,
+    bytes: usize,
+}
+
+struct Done {
+    results: Mutex<Vec<(usize, Finished)>>,
+    bell: Bell,
+}
+
+impl Done {
+    fn results(&self) -> MutexGuard<'_, Vec<(usize, Finished)>> {
+        // A push cannot leave the list half changed.
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Later {
+    pub(crate) fn new(runtime: Handle) -> io::Result<Later> {
+        let done = Done { results: Mutex::default(), bell: Bell::new()? };
+        Ok(Later { runtime, done: Arc::new(done), requests: 0, bytes: 0 })
+    }
+
+    /// Whether nothing is out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests == 0
+    }
+
+    /// Whether a request that holds so many bytes may start now.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.requests < LATER_REQUESTS_MAX && (self.requests == 0 || self.bytes + bytes <= LATER_BYTES_MAX)
+    }
+
+    /// Rings while there are results.
+    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
+        self.done.bell.as_fd()
+    }
+
+    /// What has finished since the last call. It counts no longer: send it before anything else is started.
+    pub(crate) fn collect(&mut self) -> Vec<Finished> {
+        self.done.bell.silence();
+        let results = std::mem::take(&mut *self.done.results());
+        self.requests -= results.len();
+        self.bytes -= results.iter().map(|(bytes, _)| bytes).sum::<usize>();
+        results.into_iter().map(|(_, finished)| finished).collect()
+    }
+
+    pub(crate) fn read(&mut self, device: Arc<dyn Device>, cookie: u64, offset: u64, length: usize) {
+        let lost = Finished::Read { cookie, offset, result: Err(Failure::Io) };
+        let token = self.token(length, lost);
+        self.runtime.spawn(async move {
+            let result = device.read_later(offset, length).await;
+            let result =
+                result.and_then(|data| if data.len() == length { Ok(data) } else { Err(Failure::Io) });
+            token.complete(Finished::Read { cookie, offset, result });
+        });
+    }
+
+    pub(crate) fn change(&mut self, device: Arc<dyn Device>, cookie: u64, change: Owned, fua: bool) {
+        let token = self.token(change.data_bytes(), lost(cookie));
+        self.runtime.spawn(async move {
+            let mut result = device.clone().change_later(change).await;
+            if result.is_ok() && fua {
+                // A flush blocks, so it must not hold up a thread of the runtime.
+                let flush = tokio::task::spawn_blocking(move || device.flush());
+                result = flush.await.unwrap_or(Err(Failure::Io));
+            }
+            token.complete(Finished::Status { cookie, result });
+        });
+    }
+
+    pub(crate) fn cache(&mut self, device: Arc<dyn Device>, cookie: u64, offset: u64, length: u64) {
+        let token = self.token(0, lost(cookie));
+        self.runtime.spawn(async move {
+            let result = device.cache(offset, length).await;
+            token.complete(Finished::Status { cookie, result });
+        });
+    }
+
+    fn token(&mut self, bytes: usize, lost: Finished) -> Token {
+        self.requests += 1;
+        self.bytes += bytes;
+        Token { done: self.done.clone(), bytes, result: Some(lost) }
+    }
+}
+
+fn lost(cookie: u64) -> Finished {
+    Finished::Status { cookie, result: Err(Failure::Io) }
+}
+
+/// Stands for a task's result. A task that panics or is dropped with its runtime has failed: the client gets an
+/// answer all the same.
+struct Token {
+    done: Arc<Done>,
+    bytes: usize,
+    result: Option<Finished>,
+}
+
+impl Token {
+    fn complete(mut self, result: Finished) {
+        self.result = Some(result);
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        let Some(result) = self.result.take() else { return };
+        let first = {
+            let mut results = self.done.results();
+            results.push((self.bytes, result));
+            results.len() == 1
+        };
+        if first {
+            self.done.bell.ring();
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! The transmission: requests in, batches through the device, replies out. See the drawing in `nbd.rs`.
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use super::{
+    batch::{Batch, Next, Ticket},
+    handshake::Session,
+    later::{Finished, Later},
+    limits::{BATCH_CHANGES_MAX, EXTENT_STEP_BYTES, EXTENTS_MAX, READ_PIECE_BYTES, REPLY_BYTES_FULL},
+    receive::Receive,
+    replies::{ReadPiece, Replies},
+    request::Facts,
+    socket::{self, Socket},
+    wire::{self, Errno, Request, command, command_flag},
+};
+use crate::{Change, Device, Extent, ExtentState, Failure, Owned, Step};
+
+/// Why a transmission ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The client said goodbye or closed its side.
+    Left,
+    /// The client broke the protocol.
+    Broken(&'static str),
+    /// The connection failed, or the client did not read its replies in time.
+    Lost(io::Error),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> End {
+        End::Lost(error)
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Left => f.write_str("the client left"),
+            End::Broken(how) => f.write_str(how),
+            End::Lost(error) if error.kind() == io::ErrorKind::TimedOut => {
+                f.write_str("the client did not read its replies")
+            }
+            End::Lost(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What the server tells its connections.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    /// Requests that come from now on are refused.
+    pub(crate) stopping: AtomicBool,
+    /// Wait for nothing any more.
+    pub(crate) abandon: AtomicBool,
+}
+
+/// One connection after its handshake.
+pub(crate) struct Transmission<'a> {
+    socket: &'a Socket,
+    orders: &'a Orders,
+    device: Arc<dyn Device>,
+    structured: bool,
+    allocation: bool,
+    patience: Duration,
+    replies: Replies,
+    later: Later,
+    steps: Vec<Step>,
+    extents: Vec<Extent>,
+}
+
+impl<'a> Transmission<'a> {
+    pub(crate) fn new(
+        socket: &'a Socket,
+        orders: &'a Orders,
+        session: &Session,
+        runtime: Handle,
+        patience: Duration,
+    ) -> io::Result<Transmission<'a>> {
+        Ok(Transmission {
+            socket,
+            orders,
+            device: session.device.clone(),
+            structured: session.structured,
+            allocation: session.allocation,
+            patience,
+            replies: Replies::default(),
+            later: Later::new(runtime)?,
+            steps: Vec::new(),
+            extents: Vec::new(),
+        })
+    }
+
+    /// Serves until the client leaves or must be left.
+    pub(crate) fn run(&mut self) -> End {
+        match self.serve() {
+            Ok(end) | Err(end) => end,
+        }
+    }
+
+    fn serve(&mut self) -> Result<End, End> {
+        let mut receive = Receive::new();
+        loop {
+            match self.receive(receive.room())? {
+                0 => return self.finish(),
+                bytes => receive.received(bytes),
+            }
+            let (used, next) = self.batch(receive.arrived())?;
+            receive.consume(used);
+            match next {
+                Next::More => {}
+                Next::Large(request) => self.large_write(request, &mut receive)?,
+                Next::Drain { request, errno } => self.drain(request, errno, &mut receive)?,
+                Next::Disconnect => return self.finish(),
+                Next::Broken(how) => return Err(End::Broken(how)),
+            }
+        }
+    }
+
+    /// One receive; replies of tasks that finish while it waits are sent.
+    fn receive(&mut self, room: &mut [u8]) -> Result<usize, End> {
+        while !self.later.is_empty() {
+            let ready = self.socket.wait(self.later.bell())?;
+            if ready.bell {
+                self.send_finished()?;
+            }
+            if ready.socket {
+                break;
+            }
+        }
+        Ok(self.socket.receive(room)?)
+    }
+
+    /// Serves all complete requests; says how many bytes they were and what comes next.
+    fn batch(&mut self, input: &[u8]) -> Result<(usize, Next), End> {
+        let facts = Facts {
+            size_bytes: self.device.size_bytes(),
+            read_only: self.device.read_only(),
+            structured: self.structured,
+            allocation: self.allocation,
+            stopping: self.orders.stopping.load(Ordering::Acquire),
+        };
+        let mut batch = Batch::default();
+        let (used, next) = batch.parse(input, &facts);
+        self.changes(&batch.changes, &batch.tickets, &mut batch.flushes)?;
+        for request in &batch.others {
+            self.other(request)?;
+        }
+        for (request, errno) in &batch.refused {
+            self.refuse(request, *errno);
+        }
+        self.flush(&batch.flushes)?;
+        self.send()?;
+        Ok((used, next))
+    }
+
+    fn refuse(&mut self, request: &Request, errno: Errno) {
+        match request.command {
+            command::READ | command::BLOCK_STATUS => {
+                self.replies.failed_read(request.cookie, errno, self.structured);
+            }
+            _ => self.replies.simple(request.cookie, errno),
+        }
+    }
+
+    fn changes(
+        &mut self,
+        changes: &[Change<'_>],
+        tickets: &[Ticket],
+        flushes: &mut Vec<u64>,
+    ) -> Result<(), End> {
+        for (changes, tickets) in changes.chunks(BATCH_CHANGES_MAX).zip(tickets.chunks(BATCH_CHANGES_MAX)) {
+            let mut steps = std::mem::take(&mut self.steps);
+            steps.clear();
+            self.device.change(changes, &mut steps);
+            assert_eq!(steps.len(), changes.len(), "a device must answer every change");
+            for ((change, ticket), step) in changes.iter().zip(tickets).zip(&steps) {
+                match step {
+                    Step::Done if ticket.fua => flushes.push(ticket.cookie),
+                    Step::Done => self.replies.simple(ticket.cookie, Errno::NONE),
+                    Step::Failed(failure) => self.replies.simple(ticket.cookie, (*failure).into()),
+                    Step::Later => self.change_later(change.to_owned(), *ticket)?,
+                }
+            }
+            self.steps = steps;
+        }
+        Ok(())
+    }
+
+    fn change_later(&mut self, change: Owned, ticket: Ticket) -> Result<(), End> {
+        self.make_room(change.data_bytes())?;
+        self.later.change(self.device.clone(), ticket.cookie, change, ticket.fua);
+        Ok(())
+    }
+
+    fn other(&mut self, request: &Request) -> Result<(), End> {
+        match request.command {
+            command::READ => self.read(request),
+            command::CACHE if request.length == 0 => {
+                self.replies.simple(request.cookie, Errno::NONE);
+                Ok(())
+            }
+            command::CACHE => {
+                self.make_room(0)?;
+                let length = request.length.into();
+                self.later.cache(self.device.clone(), request.cookie, request.offset, length);
+                Ok(())
+            }
+            command::BLOCK_STATUS => {
+                self.status(request);
+                Ok(())
+            }
+            number => unreachable!("command {number} was let through"),
+        }
+    }
+
+    /// A simple reply is made whole, so that an error can still be said; a structured one in pieces.
+    fn read(&mut self, request: &Request) -> Result<(), End> {
+        let structured = self.structured;
+        let (cookie, end) = (request.cookie, request.offset + u64::from(request.length));
+        if request.length == 0 {
+            if structured {
+                self.replies.nothing(cookie)
+            } else {
+                self.replies.simple(cookie, Errno::NONE)
+            }
+            return Ok(());
+        }
+        let whole = !structured || request.has(command_flag::DF);
+        let mut offset = request.offset;
+        while offset < end {
+            let cut = if whole { end } else { (offset / READ_PIECE_BYTES + 1) * READ_PIECE_BYTES };
+            let length = (cut.min(end) - offset) as usize;
+            if self.replies.len() + length > REPLY_BYTES_FULL {
+                self.send()?;
+            }
+            let last = cut >= end;
+            let room = self.replies.read(ReadPiece { cookie, offset, length, structured, last });
+            match self.device.read(offset, room) {
+                Step::Done => offset += length as u64,
+                Step::Failed(failure) => {
+                    self.replies.take_back();
+                    self.replies.failed_read(cookie, failure.into(), structured);
+                    return Ok(());
+                }
+                Step::Later => {
+                    self.replies.take_back();
+                    // Everything that is left goes as one, so that what is far away comes in parallel.
+                    let length = (end - offset) as usize;
+                    self.make_room(length)?;
+                    self.later.read(self.device.clone(), cookie, offset, length);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn status(&mut self, request: &Request) {
+        let most = if request.has(command_flag::REQ_ONE) { 1 } else { EXTENTS_MAX };
+        let end = request.offset + u64::from(request.length);
+        let mut merged: Vec<(u32, u32)> = Vec::new();
+        let mut offset = request.offset;
+        'steps: while offset < end {
+            let step = EXTENT_STEP_BYTES.min(end - offset);
+            self.extents.clear();
+            self.device.extents(offset, step, &mut self.extents);
+            let covered: u64 = self.extents.iter().map(|extent| extent.length).sum();
+            assert_eq!(covered, step, "a device must cover the range it was asked for");
+            for extent in &self.extents {
+                let flags = match extent.state {
+                    ExtentState::Data => 0,
+                    ExtentState::Hole => wire::state::HOLE | wire::state::ZERO,
+                    ExtentState::Zero => wire::state::ZERO,
+                };
+                let full = merged.len() == most;
+                match merged.last_mut() {
+                    Some(last) if last.1 == flags => last.0 += extent.length as u32,
+                    _ if full => break 'steps,
+                    _ => merged.push((extent.length as u32, flags)),
+                }
+            }
+            offset += step;
+        }
+        self.replies.status(request.cookie, &merged);
+    }
+
+    /// One flush for all; what is ready already leaves before it.
+    fn flush(&mut self, cookies: &[u64]) -> Result<(), End> {
+        if cookies.is_empty() {
+            return Ok(());
+        }
+        self.send()?;
+        let errno = Errno::from(self.device.flush());
+        cookies.iter().for_each(|cookie| self.replies.simple(*cookie, errno));
+        Ok(())
+    }
+
+    /// A write that does not fit the receive buffer. Memory is taken as its data arrives, not as its header
+    /// claims.
+    fn large_write(&mut self, request: Request, receive: &mut Receive) -> Result<(), End> {
+        let length = request.length as usize;
+        let mut data = receive.arrived().to_vec();
+        receive.consume(data.len());
+        let mut filled = data.len();
+        while filled < length {
+            if filled == data.len() {
+                data.resize(length.min(2 * filled.max(256 << 10)), 0);
+            }
+            match self.receive(&mut data[filled..])? {
+                0 => return Err(self.cut_short()),
+                bytes => filled += bytes,
+            }
+        }
+        let ticket = Ticket::of(&request);
+        let mut steps = Vec::new();
+        self.device.change(&[Change::Write { offset: request.offset, data: &data }], &mut steps);
+        assert_eq!(steps.len(), 1, "a device must answer every change");
+        match steps[0] {
+            Step::Done if ticket.fua => self.flush(&[ticket.cookie])?,
+            Step::Done => self.replies.simple(ticket.cookie, Errno::NONE),
+            Step::Failed(failure) => self.replies.simple(ticket.cookie, failure.into()),
+            Step::Later => {
+                let data = Bytes::from(data);
+                self.change_later(Owned::Write { offset: request.offset, data }, ticket)?;
+            }
+        }
+        self.send()
+    }
+
+    /// Throws a refused write's data away, then answers it.
+    fn drain(&mut self, request: Request, errno: Errno, receive: &mut Receive) -> Result<(), End> {
+        let mut left = request.length as usize - receive.arrived().len();
+        receive.consume(receive.arrived().len());
+        while left > 0 {
+            let room = receive.room();
+            let most = left.min(room.len());
+            match self.receive(&mut room[..most])? {
+                0 => return Err(self.cut_short()),
+                bytes => left -= bytes,
+            }
+        }
+        self.refuse(&request, errno);
+        self.send()
+    }
+
+    /// The stream ended inside a request; what was asked before it is still answered.
+    fn cut_short(&mut self) -> End {
+        match self.finish() {
+            Ok(_) => End::Broken("the client left inside a request"),
+            Err(end) => end,
+        }
+    }
+
+    /// Waits until a task that holds so many bytes may start.
+    fn make_room(&mut self, bytes: usize) -> Result<(), End> {
+        while !self.later.has_room(bytes) {
+            self.send()?;
+            self.wait_for_one(None)?;
+        }
+        Ok(())
+    }
+
+    /// The client sends nothing more: what is out is still answered, within the patience.
+    fn finish(&mut self) -> Result<End, End> {
+        let deadline = Instant::now() + self.patience;
+        while !self.later.is_empty() {
+            self.wait_for_one(Some(deadline))?;
+        }
+        Ok(End::Left)
+    }
+
+    /// Waits until at least one task has finished and its reply was sent.
+    fn wait_for_one(&mut self, deadline: Option<Instant>) -> Result<(), End> {
+        loop {
+            // The socket is not waited for: half of it may be closed, and then it is always ready.
+            if socket::wait_for_bell(self.later.bell(), Duration::from_millis(200))? {
+                return self.send_finished();
+            }
+            let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if late || self.orders.abandon.load(Ordering::Acquire) {
+                return Err(End::Lost(io::ErrorKind::ConnectionAborted.into()));
+            }
+        }
+    }
+
+    fn send_finished(&mut self) -> Result<(), End> {
+        for finished in self.later.collect() {
+            match finished {
+                Finished::Status { cookie, result } => self.replies.simple(cookie, result.into()),
+                Finished::Read { cookie, offset, result } => self.read_finished(cookie, offset, result)?,
+            }
+        }
+        self.send()
+    }
+
+    fn read_finished(
+        &mut self,
+        cookie: u64,
+        offset: u64,
+        result: Result<Vec<u8>, Failure>,
+    ) -> Result<(), End> {
+        let structured = self.structured;
+        match result {
+            Err(failure) => self.replies.failed_read(cookie, failure.into(), structured),
+            Ok(data) => {
+                let piece = ReadPiece { cookie, offset, length: data.len(), structured, last: true };
+                if self.replies.len() + data.len() > REPLY_BYTES_FULL {
+                    self.replies.read_head(piece);
+                    self.send()?;
+                    self.socket.send_all(&data)?;
+                } else {
+                    self.replies.read(piece).copy_from_slice(&data);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<(), End> {
+        if !self.replies.is_empty() {
+            self.socket.send_all(self.replies.bytes())?;
+            self.replies.clear();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,12 @@
+//! The NBD server over its own wire: a client made for these tests, and the clients that users have.
+
+mod client;
+mod commands;
+mod hostile;
+mod host;
+mod later;
+mod listeners;
+mod memory;
+mod options;
+mod stopping;
+mod tools;
