@@ -17,17 +17,17 @@ pub(crate) fn root() -> PathBuf {
     here.ancestors().nth(2).expect("crates/xtask lies two levels below the root").to_path_buf()
 }
 
-/// A text file of the repository.
+/// A file of the repository.
 pub(crate) struct SourceFile {
     /// The path from the root, with `/` between parts.
     pub(crate) path: String,
-    /// Its contents.
+    /// Its contents; empty where they are not text.
     pub(crate) text: String,
 }
 
-/// All text files, sorted by path, and the packages.
+/// All files, sorted by path, and the packages.
 pub(crate) struct House {
-    /// The text files.
+    /// The files.
     pub(crate) files: Vec<SourceFile>,
     /// What `cargo metadata` printed.
     pub(crate) metadata: Value,
@@ -134,8 +134,9 @@ fn collect(root: &Path, inside: &str, files: &mut Vec<SourceFile>) -> Result<()>
             if ![".git", "target", "esker-data", "__pycache__"].contains(&name.as_str()) {
                 collect(root, &path, files)?;
             }
-        } else if let Ok(text) = fs::read_to_string(entry.path()) {
-            // What is not UTF-8 is a fixture.
+        } else {
+            // What is not UTF-8 is a fixture, known by its path alone.
+            let text = fs::read_to_string(entry.path()).unwrap_or_default();
             files.push(SourceFile { path, text });
         }
     }

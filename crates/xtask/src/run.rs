@@ -73,26 +73,11 @@ pub(crate) fn test(rest: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The simulator.
+/// The simulator, which knows its own flags.
 pub(crate) fn sim(rest: &[String]) -> Result<()> {
-    sim_flags(rest)?;
     let mut arguments = vec!["run", "--quiet", "-p", "esker-sim", "--bin", "sim", "--"];
     arguments.extend(rest.iter().map(String::as_str));
     run("cargo", &arguments)
-}
-
-fn sim_flags(rest: &[String]) -> Result<()> {
-    let mut rest = rest.iter();
-    while let Some(flag) = rest.next() {
-        if !["--seeds", "--from", "--seconds", "--seed"].contains(&flag.as_str()) {
-            bail!("sim: unknown flag {flag}; it takes --seeds N, --from S, --seconds T, --seed S");
-        }
-        match rest.next() {
-            Some(value) if value.parse::<u64>().is_ok() => {}
-            value => bail!("sim: {flag} takes a number, found {value:?}"),
-        }
-    }
-    Ok(())
 }
 
 /// Whether a library has Rust code in its documentation comments.
