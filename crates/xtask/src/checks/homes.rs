@@ -74,10 +74,21 @@ fn holding(inside: &str, scan: &Scan<'_>) -> Vec<(usize, String)> {
     let message = |what: &str| format!("{what} hands out the store: only {} may hold it", HOLDERS.join(", "));
     let tokens = &scan.tokens;
     let traits = tokens.iter().filter(|token| token.is_word("Objects"));
-    let fields = tokens.windows(3).filter(|three| three[0].is_word("world") && three[1].is_mark("."));
-    let fields = fields.filter(|three| three[2].is_word("objects"));
-    let fields = fields.map(|three| (three[2].line, message("world.objects")));
+    let fields =
+        tokens.iter().enumerate().filter(|(at, token)| token.is_word("objects") && of_world(&tokens[..*at]));
+    let fields = fields.map(|(_, token)| (token.line, message("world.objects")));
     traits.map(|token| (token.line, message("Objects"))).chain(fields).collect()
+}
+
+/// Whether a field that follows here is one of `world` or `world()`.
+fn of_world(before: &[Token<'_>]) -> bool {
+    match before {
+        [.., name, open, close, dot] if open.is_mark("(") && close.is_mark(")") => {
+            dot.is_mark(".") && name.is_word("world")
+        }
+        [.., name, dot] => dot.is_mark(".") && name.is_word("world"),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

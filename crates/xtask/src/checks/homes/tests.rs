@@ -36,7 +36,9 @@ fn maps_may_be_asked() {
 #[test]
 fn the_store_is_not_handed_around() {
     assert_eq!(findings("volume.rs", "fn f(w: &World) { let o = &self.world.objects; }").len(), 1);
+    assert_eq!(findings("volume.rs", "fn f(p: &Pool) { let o = p.world().objects.clone(); }").len(), 1);
     assert_eq!(findings("volume.rs", "use esker_io::Objects;").len(), 1);
+    assert!(findings("volume.rs", "fn f(r: &Report) { r.objects + 1; }").is_empty());
     assert!(findings("volume.rs", "use esker_io::objects::StoreErrorKind;").is_empty());
     assert!(findings("upload.rs", "fn f(w: &World) { let o = &w.world.objects; }").is_empty());
 }
