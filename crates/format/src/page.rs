@@ -19,6 +19,7 @@ mod pack;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use pack::MAGIC as PACK_MAGIC;
 pub use pack::{Pack, PackPage, PackWriter, UnverifiedPack};
 
 use crate::codec;

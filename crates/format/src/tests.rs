@@ -1,1 +1,7 @@
+//! What all formats have in common: golden bytes, round trips, and bytes that somebody spoilt.
 
+mod golden;
+mod hostile;
+mod round_trip;
+mod samples;
+mod text;

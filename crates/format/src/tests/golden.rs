@@ -1,0 +1,94 @@
+//! Bytes that must be readable for ever, under `fixtures/`. A change here is a change of a format: it needs a new
+//! version, and the old file stays. `ESKER_BLESS=1` writes the files anew.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::samples;
+use crate::page::{Pack, decode_page};
+use crate::segment::{SegmentHeader, SegmentIndex, Trailer, open_frame};
+use crate::*;
+
+pub(super) fn fixture(name: &str) -> Vec<u8> {
+    let path = path(name);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn path(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "fixtures", name].iter().collect()
+}
+
+fn same_as_fixture(name: &str, encoded: &[u8]) {
+    if std::env::var_os("ESKER_BLESS").is_some() {
+        fs::write(path(name), encoded).unwrap();
+    }
+    assert!(fixture(name) == encoded, "{name} is no longer what this code writes");
+}
+
+#[test]
+fn small_objects() {
+    same_as_fixture("pool.v1", &samples::pool().encode());
+    assert_eq!(PoolRecord::parse(&fixture("pool.v1")).unwrap().verify().unwrap(), samples::pool());
+
+    same_as_fixture("name.v1", &samples::name().encode());
+    let name = NameRecord::parse(&fixture("name.v1")).unwrap();
+    assert_eq!(name.verify(samples::POOL, "web-1.root", 3).unwrap(), samples::name());
+
+    same_as_fixture("writer.v1", &samples::writer().encode());
+    let writer = WriterRecord::parse(&fixture("writer.v1")).unwrap();
+    assert_eq!(writer.verify(samples::POOL, 7).unwrap(), samples::writer());
+
+    same_as_fixture("head.v1", &samples::head().encode());
+    let head = Head::parse(&fixture("head.v1")).unwrap();
+    assert_eq!(head.verify(samples::POOL, samples::VOLUME, 41).unwrap(), samples::head());
+}
+
+/// What the compressors write may change with their versions, so only the uncompressed segment is compared.
+#[test]
+fn segments() {
+    same_as_fixture("segment-raw.v1", &samples::segment(Compression::Off).bytes);
+    for (name, compression) in [
+        ("segment-raw.v1", Compression::Off),
+        ("segment-lz4.v1", Compression::Lz4),
+        ("segment-zstd.v1", Compression::Zstd(3)),
+    ] {
+        if std::env::var_os("ESKER_BLESS").is_some() {
+            fs::write(path(name), samples::segment(compression).bytes).unwrap();
+        }
+        let bytes = fixture(name);
+        assert_eq!(SegmentHeader::parse(&bytes).unwrap(), samples::header());
+        let trailer = Trailer::parse(&bytes).unwrap();
+        let trailer = trailer.verify(samples::POOL, samples::segment_id(), Some(bytes.len() as u64)).unwrap();
+        assert_eq!(trailer.header(), samples::header());
+        let start = trailer.index_offset as usize;
+        let index =
+            SegmentIndex::parse(&bytes[start..start + trailer.index_bytes as usize], &trailer).unwrap();
+        assert_eq!(index.runs, samples::segment(compression).index.runs);
+        let opened = index.frames.iter().flat_map(|frame| {
+            open_frame(frame, &bytes[frame.offset as usize..frame.end() as usize]).unwrap()
+        });
+        assert!(opened.eq(samples::blocks(1, 3)), "{name}");
+    }
+}
+
+#[test]
+fn packs() {
+    let (encoded, leaf, root) = samples::pack();
+    same_as_fixture("pack.v1", &encoded);
+    let bytes = fixture("pack.v1");
+    let pack = Pack::parse(&bytes).unwrap().verify(samples::POOL, samples::PACK).unwrap();
+    let references: Vec<PageRef> = pack.pages.iter().map(|page| page.reference).collect();
+    assert_eq!(references, [leaf, root]);
+    let part = |reference: &PageRef| &bytes[reference.offset as usize..][..reference.bytes as usize];
+    assert_eq!(decode_page(&leaf, part(&leaf), 0, 1025).unwrap(), samples::leaf());
+    let children = vec![(0, Child::Zero), (1, Child::Page(leaf))];
+    assert_eq!(decode_page(&root, part(&root), 1, 1).unwrap(), Page::Inner(children));
+    assert!(decode_page(&root, part(&root), 1, 2).is_err());
+    assert!(decode_page(&root, part(&leaf), 0, 1025).is_err());
+}
+
+#[test]
+fn log_chunks() {
+    same_as_fixture("chunk.v1", &samples::chunk());
+    assert_eq!(ChunkHeader::parse(&fixture("chunk.v1")).unwrap(), samples::chunk_header());
+}

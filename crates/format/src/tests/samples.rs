@@ -1,0 +1,140 @@
+//! One fixed value of each stored thing.
+
+use crate::chunk::{block_crc, encode_record};
+use crate::page::PackWriter;
+use crate::segment::{EncodedSegment, Run, RunKind, SegmentHeader, SegmentWriter};
+use crate::*;
+
+pub(crate) const POOL: PoolId = PoolId([0x11; 16]);
+pub(crate) const VOLUME: VolumeId = VolumeId([0x22; 16]);
+pub(crate) const RUN: RunId = RunId([0x33; 16]);
+pub(crate) const ATTEMPT: AttemptId = AttemptId([0x44; 16]);
+pub(crate) const PACK: PackId = PackId([0x55; 16]);
+pub(crate) const SALT: u64 = 0x0123_4567_89ab_cdef;
+const TIME_MS: u64 = 1_795_305_599_999;
+
+pub(crate) fn segment_id() -> SegmentId {
+    SegmentId::new(7, 9).unwrap()
+}
+
+pub(crate) fn pool() -> PoolRecord {
+    let properties =
+        Properties { durability: Some(Durability::Ephemeral), compression: Some(Compression::Zstd(3)) };
+    PoolRecord { pool: POOL, attempt: ATTEMPT, created_ms: TIME_MS, properties }
+}
+
+pub(crate) fn name() -> NameRecord {
+    NameRecord {
+        pool: POOL,
+        name: "web-1.root".into(),
+        number: 3,
+        attempt: ATTEMPT,
+        previous: Some(AttemptId([0x45; 16])),
+        written_ms: TIME_MS,
+        state: NameState::Bound(VOLUME),
+    }
+}
+
+pub(crate) fn writer() -> WriterRecord {
+    WriterRecord { pool: POOL, number: 7, run: RUN, attempt: ATTEMPT }
+}
+
+pub(crate) fn head() -> Head {
+    let tail = |counter, first_sequence, last_sequence| TailSegment {
+        id: SegmentId::new(7, counter).unwrap(),
+        first_sequence,
+        last_sequence,
+        object_bytes: 33_000_000,
+        index_hash: Hash([counter as u8; 32]),
+    };
+    Head {
+        pool: POOL,
+        volume: VOLUME,
+        number: 41,
+        epoch: 38,
+        attempt: ATTEMPT,
+        previous: Some(Previous { number: 39, attempt: AttemptId([0x45; 16]), hash: Hash([0x66; 32]) }),
+        kind: HeadKind::Data,
+        run: RUN,
+        directory: DirectoryId([0x77; 16]),
+        log: LogId([0x88; 16]),
+        size_bytes: 10 << 30,
+        written_ms: TIME_MS,
+        sequence: 900,
+        root: Some(PageRef { pack: PACK, offset: 128, bytes: 4096, hash: Hash([0x99; 32]) }),
+        root_sequence: 500,
+        tail: vec![tail(1, 501, 600), tail(2, 601, 900)],
+        properties: Properties { durability: Some(Durability::Bounded { seconds: 5 }), compression: None },
+    }
+}
+
+pub(crate) fn header() -> SegmentHeader {
+    SegmentHeader { pool: POOL, id: segment_id(), attempt: ATTEMPT, key_id: 0, salt: [0xaa; 32] }
+}
+
+/// Blocks that compress, and differ from each other.
+pub(crate) fn blocks(first: u8, count: u8) -> Vec<u8> {
+    (first..first + count).flat_map(|byte| [byte; BLOCK_BYTES]).collect()
+}
+
+pub(crate) fn segment(compression: Compression) -> EncodedSegment {
+    let mut writer = SegmentWriter::new(header(), compression);
+    writer.push_frame(&blocks(1, 2));
+    writer.push_frame(&blocks(3, 1));
+    let other = Address::segment(SegmentId::new(3, 5).unwrap(), 65_530);
+    let run = |lba, blocks, sequence, kind| Run { lba, blocks, sequence, kind };
+    let runs = vec![
+        run(0, 1, 501, RunKind::Data { first_slot: 2 }),
+        run(1, 2, 502, RunKind::Data { first_slot: 0 }),
+        run(10, 1 << 40, 503, RunKind::Hole),
+        run(10 + (1 << 40), 7, 600, RunKind::Zero),
+        run(1 << 50, 6, 555, RunKind::Reference(other)),
+    ];
+    writer.finish(runs, 501, 600)
+}
+
+pub(crate) fn leaf() -> Page {
+    let id = segment_id();
+    Page::Leaf(vec![
+        LeafRun { start: 0, blocks: 3, address: Address::segment(id, 0) },
+        LeafRun { start: 3, blocks: 1, address: Address::ZERO },
+        LeafRun { start: 2046, blocks: 2, address: Address::segment(id, 65_534) },
+    ])
+}
+
+/// A pack of a leaf and its parent, and the two references.
+pub(crate) fn pack() -> (Vec<u8>, PageRef, PageRef) {
+    let mut writer = PackWriter::new(POOL, PACK, ATTEMPT);
+    let leaf = writer.add(0, 1025, &leaf());
+    let root = writer.add(1, 1, &Page::Inner(vec![(0, Child::Zero), (1, Child::Page(leaf))]));
+    (writer.finish(), leaf, root)
+}
+
+pub(crate) fn chunk_header() -> ChunkHeader {
+    ChunkHeader {
+        volume: VOLUME,
+        log: LogId([0x88; 16]),
+        epoch: 40,
+        chunk: 12,
+        first_sequence: 901,
+        synced_sequence: 899,
+        salt: SALT,
+    }
+}
+
+pub(crate) fn record(kind: RecordKind, sequence: u64, lba: u64, blocks: u64) -> Record {
+    Record { sequence, lba, blocks, kind, synced_sequence: 900 }
+}
+
+/// The start of a chunk: header, a write of two blocks, a trim, padding up to 4 KiB, a zero.
+pub(crate) fn chunk() -> Vec<u8> {
+    let mut out = chunk_header().encode().to_vec();
+    let data = blocks(1, 2);
+    let crcs: Vec<u32> = data.chunks(BLOCK_BYTES).map(block_crc).collect();
+    encode_record(&record(RecordKind::Write, 901, 77, 2), SALT, &crcs, &mut out);
+    out.extend_from_slice(&data);
+    encode_record(&record(RecordKind::Hole, 902, 0, 1 << 40), SALT, &[], &mut out);
+    out.resize(out.len().next_multiple_of(4096), 0);
+    encode_record(&record(RecordKind::Zero, 903, 5, 1), SALT, &[], &mut out);
+    out
+}
