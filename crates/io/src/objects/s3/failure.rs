@@ -66,7 +66,7 @@ fn in_chain<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<
 
 impl Failure {
     pub(super) fn timed_out(limit: Duration) -> Self {
-        Self::Broken(format!("no answer within {} s", limit.as_secs()))
+        Self::Broken(format!("no answer within {limit:?}"))
     }
 
     /// The HTTP status, if the store gave one.
