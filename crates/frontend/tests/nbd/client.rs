@@ -165,7 +165,10 @@ impl Client {
                 reply.cookie = self.u64();
                 let length = self.reads.remove(&reply.cookie).filter(|_| reply.errno == 0).unwrap_or(0);
                 if length > 0 {
-                    assert!(!self.structured, "a simple reply to a read where structured ones were agreed on");
+                    assert!(
+                        !self.structured,
+                        "a simple reply to a read where structured ones were agreed on"
+                    );
                     reply.data.push((0, self.vec(length)));
                 }
                 return reply;

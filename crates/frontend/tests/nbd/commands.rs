@@ -50,7 +50,8 @@ fn large_reads_and_writes() {
     for structured in [false, true] {
         let host = Host::with(80 << 20, Default::default());
         let mut client = if structured { host.structured() } else { host.simple() };
-        for (offset, length) in [(0u64, 32usize << 20), (4099, (32 << 20) - 1), (77, (1 << 20) + (64 << 10))] {
+        for (offset, length) in [(0u64, 32usize << 20), (4099, (32 << 20) - 1), (77, (1 << 20) + (64 << 10))]
+        {
             let data = pattern(offset, length);
             assert_eq!(client.put(FUA, offset, &data), 0);
             let reply = client.ask(0, 0, offset, length as u32);
@@ -161,7 +162,8 @@ fn one_batch_is_one_change_and_one_flush() {
     bytes.extend(request(3, 0, 101, 0, 0));
     // The server may receive it in several parts, but hardly in one for each request.
     client.send_raw(&bytes, &[]);
-    let mut seen: Vec<u64> = (0..34).map(|_| client.reply()).map(|r| r.cookie * u64::from(r.errno == 0)).collect();
+    let mut seen: Vec<u64> =
+        (0..34).map(|_| client.reply()).map(|r| r.cookie * u64::from(r.errno == 0)).collect();
     seen.sort_unstable();
     assert_eq!(seen[33], 101);
     let batches = host.disk.batches.lock().unwrap().clone();

@@ -2,8 +2,8 @@
 
 mod client;
 mod commands;
-mod hostile;
 mod host;
+mod hostile;
 mod later;
 mod listeners;
 mod memory;

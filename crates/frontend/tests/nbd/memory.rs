@@ -99,8 +99,8 @@ impl Memory {
         let end = (offset + length) as usize;
         for block in offset / BLOCK..(offset + length).div_ceil(BLOCK) {
             let start = (block * BLOCK) as usize;
-            let whole = offset as usize <= start
-                && (end >= start + BLOCK as usize || end == contents.bytes.len());
+            let whole =
+                offset as usize <= start && (end >= start + BLOCK as usize || end == contents.bytes.len());
             if state == ExtentState::Data || whole {
                 contents.states[block as usize] = state;
             }
@@ -147,7 +147,11 @@ impl Device for Memory {
         self.copy(offset, buffer).map_or_else(Step::Failed, |()| Step::Done)
     }
 
-    fn read_later(self: Arc<Self>, offset: u64, length: usize) -> BoxFuture<'static, Result<Vec<u8>, Failure>> {
+    fn read_later(
+        self: Arc<Self>,
+        offset: u64,
+        length: usize,
+    ) -> BoxFuture<'static, Result<Vec<u8>, Failure>> {
         Box::pin(async move {
             self.wait().await;
             let mut data = vec![0; length];
