@@ -242,7 +242,8 @@ impl Head {
             self.number,
         )?;
         let before = self.previous.map_or(0, |previous| previous.number);
-        ensure(before < self.number, what, "previous number", "a number below the head's", before)?;
+        let below = before < self.number && (first || before > 0);
+        ensure(below, what, "previous number", "1 up to the number below the head's", before)?;
         let claims = matches!(self.kind, HeadKind::Claim | HeadKind::Fence | HeadKind::Deleted);
         let epoch_fits = if claims || first { self.epoch == self.number } else { self.epoch < self.number };
         ensure(epoch_fits && self.epoch > 0, what, "epoch", "the number of the claim's head", self.epoch)

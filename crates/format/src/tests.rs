@@ -3,5 +3,6 @@
 mod golden;
 mod hostile;
 mod round_trip;
-mod samples;
+mod rules;
+pub(crate) mod samples;
 mod text;

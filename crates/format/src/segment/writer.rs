@@ -1,5 +1,6 @@
 //! Makes a segment in memory, frame by frame.
 
+use super::index::INDEX_BYTES_MAX;
 use super::{
     FRAME_BLOCKS_MAX, Frame, Run, SEGMENT_HEADER_BYTES, SLOTS_MAX, SegmentHeader, SegmentIndex,
     TRAILER_BYTES, Trailer,
@@ -73,7 +74,8 @@ impl SegmentWriter {
         self.slots
     }
 
-    /// Appends index and trailer. Panics on runs that [`SegmentIndex::parse`] would refuse.
+    /// Appends index and trailer. Panics on runs that [`SegmentIndex::parse`] would refuse, and on an
+    /// index above 8 MiB, which takes some 300,000 runs.
     pub fn finish(self, runs: Vec<Run>, first_sequence: u64, last_sequence: u64) -> EncodedSegment {
         let SegmentWriter { header, mut bytes, frames, slots, .. } = self;
         let index = SegmentIndex { id: header.id, first_sequence, last_sequence, frames, runs, slots };
@@ -81,6 +83,7 @@ impl SegmentWriter {
             panic!("a segment that nobody could read: {error}");
         }
         let encoded = index.encode();
+        assert!(encoded.len() <= INDEX_BYTES_MAX as usize, "an index of at most 8 MiB");
         let index_hash = Hash::of(&encoded);
         let index_offset = bytes.len() as u64;
         assert!(index_offset >= SEGMENT_HEADER_BYTES as u64, "the header comes first");

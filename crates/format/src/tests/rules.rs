@@ -1,0 +1,141 @@
+//! Single rules: what is refused, and why.
+
+use super::samples;
+use crate::chunk::{block_crc, decode_record, encode_record};
+use crate::*;
+
+fn refused(head: Head) -> String {
+    let (pool, volume, number) = (head.pool, head.volume, head.number);
+    Head::parse(&head.encode()).unwrap().verify(pool, volume, number).unwrap_err().to_string()
+}
+
+#[test]
+fn heads_that_contradict_themselves() {
+    let head = samples::head;
+    let previous = |number| head().previous.map(|previous| Previous { number, ..previous });
+    assert!(refused(Head { previous: None, ..head() }).contains("previous"));
+    assert!(refused(Head { previous: previous(41), ..head() }).contains("previous number"));
+    assert!(refused(Head { previous: previous(0), ..head() }).contains("previous number"));
+    assert!(refused(Head { number: 1, epoch: 1, ..head() }).contains("previous"));
+    assert!(refused(Head { epoch: 0, ..head() }).contains("epoch"));
+    assert!(refused(Head { epoch: 41, ..head() }).contains("epoch"));
+    assert!(refused(Head { kind: HeadKind::Claim, ..head() }).contains("epoch"));
+    assert!(refused(Head { size_bytes: 4095, ..head() }).contains("size"));
+    assert!(refused(Head { size_bytes: 0, ..head() }).contains("size"));
+    assert!(refused(Head { size_bytes: 1 << 54, ..head() }).contains("size"));
+}
+
+#[test]
+fn tails_with_gaps_or_overlaps() {
+    let with = |first, last, sequence| {
+        let mut head = samples::head();
+        head.tail[1].first_sequence = first;
+        head.tail[1].last_sequence = last;
+        Head { sequence, ..head }
+    };
+    assert!(refused(with(600, 900, 900)).contains("a range that follows sequence 600"));
+    assert!(refused(with(602, 900, 900)).contains("a range that follows sequence 600"));
+    assert!(refused(with(601, 600, 600)).contains("a range that follows sequence 600"));
+    assert!(refused(with(601, 900, 901)).contains("end of the tail: expected 901, found 900"));
+    assert!(refused(Head { root_sequence: 499, ..samples::head() }).contains("follows sequence 499"));
+    assert!(refused(Head { tail: vec![], ..samples::head() }).contains("end of the tail"));
+}
+
+#[test]
+fn facts_of_the_caller() {
+    let parsed = || Head::parse(&samples::head().encode()).unwrap();
+    assert!(parsed().verify(PoolId([0; 16]), samples::VOLUME, 41).is_err());
+    assert!(parsed().verify(samples::POOL, VolumeId([0; 16]), 41).is_err());
+    assert!(parsed().verify(samples::POOL, samples::VOLUME, 40).is_err());
+    let name = || NameRecord::parse(&samples::name().encode()).unwrap();
+    assert!(name().verify(samples::POOL, "web-1", 3).is_err());
+    assert!(name().verify(samples::POOL, "web-1.root", 2).is_err());
+    let unchained = NameRecord { previous: None, ..samples::name() };
+    assert!(NameRecord::parse(&unchained.encode()).unwrap().verify(samples::POOL, "web-1.root", 3).is_err());
+}
+
+/// Rule W2: a record of an earlier use of the chunk, and data of another record, do not pass.
+#[test]
+fn salts_and_seeds() {
+    let mut bytes = Vec::new();
+    encode_record(&samples::record(RecordKind::Hole, 5, 0, 9), 1, &[], &mut bytes);
+    assert!(decode_record(&bytes, 1).is_some());
+    assert!(decode_record(&bytes, 2).is_none());
+    let plain = block_crc(&samples::blocks(1, 1));
+    let seeded = chunk::seeded_crc(plain, 1, 2, 3);
+    for (salt, sequence, lba) in [(0, 2, 3), (1, 3, 3), (1, 2, 2), (2, 1, 3)] {
+        assert_ne!(chunk::seeded_crc(plain, salt, sequence, lba), seeded);
+    }
+    assert_eq!(chunk::seeded_crc(seeded, 1, 2, 3), plain);
+}
+
+#[test]
+fn addresses_end_with_their_segment() {
+    let last = Address::segment(samples::segment_id(), 65_535);
+    assert_eq!(Address::segment(samples::segment_id(), 65_530).plus(5), last);
+    assert_eq!(last.plus(1), Address::NOWHERE);
+    assert_eq!(last.plus(u64::MAX), Address::NOWHERE);
+    assert_eq!(Address::NOWHERE.plus(1), Address::NOWHERE);
+    assert_eq!(Address::ZERO.plus(u64::MAX), Address::ZERO);
+    assert_eq!(Address::log(LogPosition(64)).plus(3), Address::log(LogPosition(64 + 3 * 4096)));
+    assert_eq!(Address::log(LogPosition(LogPosition::END - 1)).plus(1), Address::NOWHERE);
+    for word in [2, LogPosition::END - 1, 2 << 62, 3 << 62, u64::MAX] {
+        assert!(Address::parse(word).is_err(), "{word:#x}");
+    }
+    assert!(SegmentId::new(0, 0).is_none() && SegmentId::new(1 << 22, 0).is_none());
+    assert!(SegmentId::new(1, 1 << 24).is_none());
+}
+
+#[test]
+fn property_texts() {
+    let bounded = Durability::Bounded { seconds: 5 };
+    assert_eq!("bounded(5)".parse::<Durability>().unwrap(), bounded);
+    assert_eq!("bounded(5s)".parse::<Durability>().unwrap(), bounded);
+    for text in
+        ["", "bounded", "bounded()", "bounded(0)", "bounded(86401)", "bounded(+5)", "bounded(5ms)", "sync"]
+    {
+        assert!(text.parse::<Durability>().is_err(), "{text}");
+    }
+    for text in ["", "zstd", "zstd:0", "zstd:20", "zstd:-1", "zstd:+3", "LZ4"] {
+        assert!(text.parse::<Compression>().is_err(), "{text}");
+    }
+    let pool = Properties { durability: Some(Durability::Ephemeral), compression: None };
+    let volume = Properties { durability: None, compression: Some(Compression::Off) };
+    let both = volume.over(&pool);
+    assert_eq!(
+        (both.durability_or_built_in(), both.compression),
+        (Durability::Ephemeral, Some(Compression::Off))
+    );
+    assert_eq!(Properties::default().durability_or_built_in(), bounded);
+}
+
+#[test]
+fn names_have_one_spelling() {
+    assert_eq!(
+        names::head(samples::VOLUME, 1),
+        format!("volumes/{}/heads/18446744073709551614", "22".repeat(16))
+    );
+    assert_eq!(names::writer(7), "writers/00000007");
+    assert!(names::segment(samples::segment_id()).ends_with("/000007-000009"));
+    assert!(names::head(samples::VOLUME, 2) < names::head(samples::VOLUME, 1), "newest first");
+    for text in [
+        "",
+        "pool/",
+        "writers/7",
+        "writers/00000000",
+        "names/a",
+        "names/A/18446744073709551614",
+        "names/a/99999999999999999999",
+        "volumes/22/heads/18446744073709551614",
+        "segments/00/000007-000009/x",
+        "pages/00/55555555555555555555555555555555",
+        "probe/1/x",
+    ] {
+        assert_eq!(names::parse(text), None, "{text}");
+    }
+    assert_eq!(names::parse(&names::probe(&samples::RUN, "race-1")), Some(ObjectName::Probe));
+    for name in ["", ".a", "-a", "a/b", "a@b", "A", "ä", &"a".repeat(129)] {
+        assert!(names::valid_volume_name(name).is_err(), "{name}");
+    }
+    assert!(names::valid_volume_name(&"a".repeat(128)).is_ok());
+}
