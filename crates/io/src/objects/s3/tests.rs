@@ -187,8 +187,16 @@ async fn a_get_that_breaks_off_may_pass() {
     assert_eq!(cut.requests.lock().len(), 1);
     let missing = canned("404 Not Found", "", "");
     assert_eq!(get(&missing, Range::All).await.unwrap_err().kind, StoreErrorKind::NotFound);
-    let empty = canned("416 Range Not Satisfiable", "", "");
-    assert_eq!(get(&empty, Range::Suffix(9)).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn the_last_bytes_of_an_empty_object_are_none() {
+    let none = "ETag: \"x\"\r\nLast-Modified: Sat, 21 Nov 2026 00:00:00 GMT\r\nContent-Length: 0\r\n";
+    for empty in [canned("416 Range Not Satisfiable", "", ""), canned("200 OK", none, "")] {
+        assert_eq!(get(&empty, Range::Suffix(9)).await.unwrap(), "");
+    }
+    let whole = canned("200 OK", FIVE, "hello");
+    assert_eq!(get(&whole, Range::Suffix(9)).await.unwrap_err().kind, StoreErrorKind::Protocol);
 }
 
 #[tokio::test]
