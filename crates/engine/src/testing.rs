@@ -187,7 +187,9 @@ impl Objects for Store {
                 (Some(Flaw::NoRanges), _) => Range::All,
                 (Some(Flaw::ShortSuffix), Range::Suffix(bytes)) => {
                     let size = self.inner.get(name, Range::All).await?.len() as u64;
-                    let start = size.checked_sub(bytes).ok_or_else(|| failure(StoreErrorKind::Protocol, "get", name))?;
+                    let start = size
+                        .checked_sub(bytes)
+                        .ok_or_else(|| failure(StoreErrorKind::Protocol, "get", name))?;
                     Range::Bytes { start, end: size }
                 }
                 _ => range,

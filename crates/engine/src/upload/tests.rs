@@ -55,7 +55,9 @@ fn exists_and_then_not_found_is_unknown_and_is_sent_again() {
 
 #[test]
 fn a_put_that_lands_late_is_still_ours() {
-    for later in [&[PutFault::Late][..], &[PutFault::Late, PutFault::Lost], &[PutFault::Late, PutFault::Conflict]] {
+    for later in
+        [&[PutFault::Late][..], &[PutFault::Late, PutFault::Lost], &[PutFault::Late, PutFault::Conflict]]
+    {
         let (store, world) = setting(later);
         assert_eq!(settle_mine(&world).unwrap(), Settled::Ours, "{later:?}");
         assert_eq!(store.bytes(NAME).unwrap(), "mine");
@@ -82,7 +84,11 @@ fn a_put_that_lands_late_is_beaten_by_another() {
 fn the_holder_is_read_for_as_long_as_it_takes() {
     let (store, world) = setting(&[]);
     store.replace(NAME, "theirs");
-    store.gets.lock().extend([StoreErrorKind::Transient, StoreErrorKind::Protocol, StoreErrorKind::Permanent]);
+    store.gets.lock().extend([
+        StoreErrorKind::Transient,
+        StoreErrorKind::Protocol,
+        StoreErrorKind::Permanent,
+    ]);
     assert_eq!(settle_mine(&world).unwrap(), Settled::Theirs(Bytes::from_static(b"theirs")));
     assert_eq!((store.count("put"), store.count("get")), (1, 4), "the body is not sent again for that");
 }
@@ -109,6 +115,8 @@ fn waits_have_a_bound_and_are_spread() {
     let random = Seeded(esker_io::sync::Mutex::new(7));
     let waits: Vec<_> = (0..1000).map(|_| backoff(u32::MAX, &random)).collect();
     assert!(waits.iter().all(|wait| *wait <= BACKOFF_MAX));
-    assert!(waits.iter().any(|wait| *wait < BACKOFF_MAX / 10) && waits.iter().any(|wait| *wait > BACKOFF_MAX / 2));
+    assert!(
+        waits.iter().any(|wait| *wait < BACKOFF_MAX / 10) && waits.iter().any(|wait| *wait > BACKOFF_MAX / 2)
+    );
     assert!((0..100).all(|_| backoff(1, &random) <= BACKOFF_FIRST));
 }

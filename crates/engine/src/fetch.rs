@@ -1,0 +1,242 @@
+//! THE reader of remote bytes. Whatever it returns was verified; lost data is an error, never zeros.
+//!
+//! A read of blocks: find the segments' indexes → which frames → cached ones are copied → of the missing
+//! ones, those that somebody else fetches are waited for, the others are grouped into few ranged GETs
+//! → verify and decompress → cache → copy. Segments and packs never change, so no cached thing is ever stale.
+
+mod flight;
+mod frames;
+mod index;
+mod page;
+mod permits;
+mod plan;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use esker_format::{
+    error::FormatError,
+    ids::{PackId, PoolId, SegmentId},
+    names,
+    segment::SegmentIndex,
+};
+use esker_io::{Listed, Objects, Range, StoreError, StoreErrorKind, World, objects::Retry};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+pub use plan::Part;
+
+use crate::{EngineError, Result, cache::Cache};
+use flight::Flights;
+use index::Opened;
+use permits::Permits;
+use plan::FrameKey;
+
+/// The most bytes that one GET asks for.
+pub const GET_BYTES_MAX: u64 = 1 << 20;
+/// The most bytes between two frames that are got along rather than asked for apart.
+pub const GET_GAP_BYTES_MAX: u64 = 64 << 10;
+/// The most frames of one GET: what it decodes to has a bound too, 4 MiB.
+pub const GET_FRAMES_MAX: usize = 64;
+/// The most GETs that one read has in flight.
+pub const GETS_PER_READ: usize = 8;
+/// The most GETs that all reads of one fetcher have in flight.
+pub const GETS_IN_FLIGHT_MAX: usize = 64;
+/// The memory for cached indexes of segments.
+pub const INDEX_CACHE_BYTES: usize = 64 << 20;
+/// The memory for cached pages, as they are stored.
+pub const PAGE_CACHE_BYTES: usize = 16 << 20;
+/// What is got from the end of a segment in the hope that it holds the whole index.
+pub const INDEX_SUFFIX_BYTES: u64 = 64 << 10;
+
+/// About the size of a decoded frame.
+const FRAME_BYTES: usize = 32 << 10;
+/// About the size of a large index; the cache's parts are sized by it.
+const INDEX_BYTES: usize = 256 << 10;
+/// About the size of a page.
+const PAGE_BYTES: usize = 4 << 10;
+
+/// Reads objects of one pool.
+pub struct Fetcher {
+    world: World,
+    /// The store with retries: everything here is a read.
+    objects: Retry,
+    pool: PoolId,
+    frames: Cache<FrameKey, Bytes>,
+    frame_flights: Flights<FrameKey, Bytes>,
+    indexes: Cache<SegmentId, Opened>,
+    index_flights: Flights<SegmentId, Opened>,
+    pages: Cache<(PackId, u64), Bytes>,
+    gets: Permits,
+}
+
+/// What a fetcher holds at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Bytes of cached frames.
+    pub frame_bytes: u64,
+    /// Bytes of cached indexes.
+    pub index_bytes: u64,
+    /// Bytes of cached pages.
+    pub page_bytes: u64,
+    /// Frames that are being fetched.
+    pub frames_in_flight: usize,
+    /// GETs of frames, indexes and pages that are under way.
+    pub gets_in_flight: usize,
+}
+
+impl Fetcher {
+    /// A fetcher whose cache of decoded frames has `cache_bytes`; the other bounds are constants here.
+    pub fn new(world: World, pool: PoolId, cache_bytes: usize) -> Self {
+        let objects = Retry::new(world.objects.clone(), world.clock.clone(), world.random.clone());
+        Self {
+            world,
+            objects,
+            pool,
+            frames: Cache::new(cache_bytes, FRAME_BYTES),
+            frame_flights: Flights::new(),
+            indexes: Cache::new(INDEX_CACHE_BYTES, INDEX_BYTES),
+            index_flights: Flights::new(),
+            pages: Cache::new(PAGE_CACHE_BYTES, PAGE_BYTES),
+            gets: Permits::new(GETS_IN_FLIGHT_MAX),
+        }
+    }
+
+    /// Fills in all parts if everything is cached, without waiting. Otherwise returns false, and the
+    /// buffer's contents are unspecified.
+    pub fn try_read(&self, parts: &[Part], buffer: &mut [u8]) -> bool {
+        check_parts(parts, buffer);
+        let mut last: Option<(SegmentId, Arc<SegmentIndex>)> = None;
+        parts.iter().all(|part| {
+            let id = part.place().0;
+            if last.as_ref().is_none_or(|(known, _)| *known != id) {
+                last = self.indexes.get(&id).map(|opened| (id, opened.index));
+            }
+            let Some((_, index)) = &last else { return false };
+            let mut all = true;
+            // A contradiction between map and segment is `read`'s to report.
+            let pieces = plan::each_piece(part, index, |frame, piece| {
+                match self.frames.get(&(id, frame.first_slot)) {
+                    Some(bytes) => piece.copy(&bytes, buffer),
+                    None => all = false,
+                }
+                all
+            });
+            pieces.is_ok() && all
+        })
+    }
+
+    /// Fills in all parts.
+    ///
+    /// # Errors
+    /// [`EngineError::Damaged`] when an object is missing or its bytes are not what the map or its index
+    /// promises; [`EngineError::Store`] when the store does not answer. The buffer's contents are then
+    /// unspecified.
+    pub async fn read(&self, parts: &[Part], buffer: &mut [u8]) -> Result<()> {
+        check_parts(parts, buffer);
+        let indexes = self.indexes_of(parts).await?;
+        let mut missing = plan::wanted(parts, &indexes)?;
+        // More than one round only if somebody else began to fetch a frame and went away.
+        while !missing.is_empty() {
+            self.round(&mut missing, buffer).await?;
+        }
+        Ok(())
+    }
+
+    async fn indexes_of(&self, parts: &[Part]) -> Result<BTreeMap<SegmentId, Arc<SegmentIndex>>> {
+        let mut indexes = BTreeMap::new();
+        let mut missing = Vec::new();
+        for part in parts {
+            let id = part.place().0;
+            if indexes.contains_key(&id) || missing.contains(&id) {
+                continue;
+            }
+            match self.indexes.get(&id) {
+                Some(opened) => drop(indexes.insert(id, opened.index)),
+                None => missing.push(id),
+            }
+        }
+        let gets: Vec<_> = missing.into_iter().map(|id| self.index_with_id(id)).collect();
+        let got: Vec<_> = stream::iter(gets).buffer_unordered(GETS_PER_READ).try_collect().await?;
+        indexes.extend(got);
+        Ok(indexes)
+    }
+
+    async fn index_with_id(&self, id: SegmentId) -> Result<(SegmentId, Arc<SegmentIndex>)> {
+        Ok((id, self.index(id, None).await?))
+    }
+
+    /// Reads a whole small object: a record or a head. `None` when there is none of that name.
+    pub async fn object(&self, name: &str) -> Result<Option<Bytes>> {
+        match self.objects.get(name, Range::All).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lists all objects whose names begin with `prefix`, sorted by name.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
+        Ok(self.objects.list(prefix).await?)
+    }
+
+    /// What is held now.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            frame_bytes: self.frames.bytes(),
+            index_bytes: self.indexes.bytes(),
+            page_bytes: self.pages.bytes(),
+            frames_in_flight: self.frame_flights.len(),
+            gets_in_flight: GETS_IN_FLIGHT_MAX - self.gets.free(),
+        }
+    }
+
+    /// Gets a part of an object that something in the pool names.
+    async fn get(&self, name: &str, range: Range) -> Result<Bytes> {
+        let bytes = match self.objects.get(name, range).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind == StoreErrorKind::NotFound => {
+                let message = format!("the pool names it, and {} does not have it", self.objects.describe());
+                return Err(damaged(name, message));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let as_asked = match range {
+            Range::All => true,
+            Range::Bytes { start, end } => bytes.len() as u64 == end - start,
+            Range::Suffix(most) => bytes.len() as u64 <= most,
+        };
+        if as_asked {
+            return Ok(bytes);
+        }
+        let message = format!("{range:?} was asked for, {} bytes came", bytes.len());
+        Err(StoreError { kind: StoreErrorKind::Protocol, operation: "get", name: name.into(), message }
+            .into())
+    }
+}
+
+/// Panics unless every part lies inside the buffer.
+fn check_parts(parts: &[Part], buffer: &[u8]) {
+    let block = esker_format::BLOCK_BYTES as u64;
+    for part in parts {
+        let end = part.blocks.checked_mul(block).and_then(|bytes| bytes.checked_add(part.offset as u64));
+        assert!(end.is_some_and(|end| end <= buffer.len() as u64), "{part:?} lies inside the buffer");
+    }
+}
+
+/// An object is not what it should be: said aloud, for it needs a person.
+fn damaged(object: &str, message: impl Into<String>) -> EngineError {
+    let message = message.into();
+    tracing::error!(object, "damaged: {message}");
+    EngineError::Damaged { object: object.into(), message }
+}
+
+fn damaged_segment(id: SegmentId, message: impl Into<String>) -> EngineError {
+    damaged(&names::segment(id), message)
+}
+
+fn damaged_by(object: &str, error: &FormatError) -> EngineError {
+    damaged(object, error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

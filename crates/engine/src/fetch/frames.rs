@@ -1,0 +1,127 @@
+//! Frames: from the cache, from somebody else's GET, or from one of our own.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use esker_format::{
+    error::FormatError,
+    ids::SegmentId,
+    names,
+    segment::{Frame, open_frame},
+};
+use esker_io::Range;
+use futures_util::{StreamExt, stream};
+
+use super::{
+    Fetcher, GETS_PER_READ, damaged_by,
+    flight::{Lead, Role},
+    plan::{FrameKey, Wanted, Window, windows},
+};
+use crate::Result;
+
+type FrameLead<'a> = Lead<'a, FrameKey, Bytes>;
+
+impl Fetcher {
+    /// Fills in what is cached or can be fetched and takes it out of `missing`. What stays there was
+    /// being fetched by somebody who went away.
+    pub(super) async fn round(
+        &self,
+        missing: &mut BTreeMap<FrameKey, Wanted>,
+        buffer: &mut [u8],
+    ) -> Result<()> {
+        let (mut leads, mut waits) = (Vec::new(), Vec::new());
+        missing.retain(|key, wanted| {
+            match self.frame_flights.join(key, || self.frames.get(key)) {
+                Role::Ready(bytes) => {
+                    fill_in(&bytes, wanted, buffer);
+                    return false;
+                }
+                Role::Lead(lead) => leads.push((key.0, wanted.frame.clone(), lead)),
+                Role::Wait(receiver) => waits.push((*key, receiver)),
+            }
+            true
+        });
+        // First our own GETs, to their end, and only then others': two reads never wait for each other.
+        let gets: Vec<_> = windows(leads).into_iter().map(|window| self.get_window(window)).collect();
+        let mut gets = stream::iter(gets).buffer_unordered(GETS_PER_READ);
+        let mut outcome = Ok(());
+        while let Some(frames) = gets.next().await {
+            for (key, answer) in frames {
+                match answer {
+                    Ok(bytes) => {
+                        let wanted = missing.remove(&key).expect("what is fetched is missing");
+                        fill_in(&bytes, &wanted, buffer);
+                    }
+                    Err(error) => outcome = Err(error),
+                }
+            }
+        }
+        outcome?;
+        for (key, receiver) in waits {
+            // A closed channel: the one who fetched it has gone, the next round tries again.
+            if let Ok(answer) = receiver.await {
+                let wanted = missing.remove(&key).expect("what is waited for is missing");
+                fill_in(&answer?, &wanted, buffer);
+            }
+        }
+        Ok(())
+    }
+
+    /// One GET. Each frame has its own answer: a bad one does not spoil its neighbours for others.
+    async fn get_window(&self, window: Window<FrameLead<'_>>) -> Vec<(FrameKey, Result<Bytes>)> {
+        let Window { segment, start, end, frames } = window;
+        let name = names::segment(segment);
+        let _permit = self.gets.acquire().await;
+        let (wanted, leads): (Vec<_>, Vec<_>) = frames.into_iter().unzip();
+        let opened = match self.get(&name, Range::Bytes { start, end }).await {
+            Ok(bytes) => self.open(wanted.clone(), start, bytes).await.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error); wanted.len()],
+        };
+        let mut answers = Vec::with_capacity(leads.len());
+        for ((lead, frame), opened) in leads.into_iter().zip(wanted).zip(opened) {
+            let answer = match opened {
+                Ok(Ok(bytes)) => Ok(bytes),
+                Ok(Err(_)) => self.again(segment, frame).await,
+                Err(error) => Err(error),
+            };
+            if let Ok(bytes) = &answer {
+                self.frames.insert(*lead.key(), bytes.clone());
+            }
+            let key = *lead.key();
+            lead.finish(&answer);
+            answers.push((key, answer));
+        }
+        answers
+    }
+
+    /// Gets one frame a second time: bytes may be damaged on the way as well as in the store.
+    async fn again(&self, segment: SegmentId, frame: Frame) -> Result<Bytes> {
+        let name = names::segment(segment);
+        let (start, end) = (frame.offset, frame.end());
+        let bytes = self.get(&name, Range::Bytes { start, end }).await?;
+        let opened = self.open(vec![frame], start, bytes).await.remove(0);
+        opened.map_err(|error| damaged_by(&format!("{name} at bytes {start} to {end}"), &error))
+    }
+
+    /// Verifies and decompresses frames from bytes that begin at `start` of the object.
+    async fn open(
+        &self,
+        frames: Vec<Frame>,
+        start: u64,
+        bytes: Bytes,
+    ) -> Vec<std::result::Result<Bytes, FormatError>> {
+        esker_io::run(&*self.world.cpu, move || {
+            let open = |frame: &Frame| {
+                let stored = &bytes[(frame.offset - start) as usize..(frame.end() - start) as usize];
+                open_frame(frame, stored).map(Bytes::from)
+            };
+            frames.iter().map(open).collect()
+        })
+        .await
+    }
+}
+
+fn fill_in(frame: &[u8], wanted: &Wanted, buffer: &mut [u8]) {
+    assert_eq!(frame.len(), wanted.frame.raw_bytes(), "a decoded frame has the length that its index states");
+    wanted.pieces.iter().for_each(|piece| piece.copy(frame, buffer));
+}
