@@ -7,15 +7,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use esker_format::{
     ids::SegmentId,
     names,
     page::{self, Child, LeafRun, PackWriter, Page, PageRef},
     segment::SegmentIndex,
 };
-use esker_io::BoxFuture;
+use esker_io::{BoxFuture, sync::Arc};
 use futures_util::{
     StreamExt,
     stream::{self, FuturesUnordered},

@@ -1,4 +1,7 @@
 //! The pure part of the engine: values in, values out. No I/O, no clock, no randomness, no waiting.
 
+pub mod coalesce;
 pub mod fold;
+pub mod heads;
 pub mod map;
+pub mod policy;

@@ -4,10 +4,14 @@
 //! bytes are sent again until some object holds the name, and that object says whose it is
 //! (rule H4). Every body carries a random attempt id, or is named by one, so that "ours" can be told.
 
+mod objects;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use esker_io::{Random, Range, StoreError, StoreErrorKind, World};
+
+pub(crate) use objects::{pack, segment};
 
 use crate::{EngineError, Result};
 

@@ -8,7 +8,7 @@
 mod tests;
 
 use esker_format::{
-    address::{Address, AddressKind},
+    address::Address,
     ids::SegmentId,
     names,
     page::{Child, FANOUT, LEAF_BLOCKS, LeafRun, Page, PageRef},
@@ -88,7 +88,7 @@ pub fn check_runs(id: SegmentId, runs: &[Run], blocks: u64) -> Result<()> {
 /// The run as an extent, when its last block still has an address.
 fn run_extent_checked(run: &Run, id: SegmentId) -> Option<Extent> {
     if let RunKind::Reference(address) = run.kind
-        && !matches!(address.kind(), AddressKind::Segment(..))
+        && !address.is_segment()
     {
         return None;
     }
@@ -147,6 +147,9 @@ fn copy_until<'a>(extents: &'a [Extent], from: u64, to: u64, out: &mut Vec<Exten
 
 /// The changes that touch blocks `from..to`; the first and last may reach beyond.
 pub fn narrow(changes: &[Extent], from: u64, to: u64) -> &[Extent] {
+    if from >= to {
+        return &[];
+    }
     let changes = &changes[changes.partition_point(|change| change.end() <= from)..];
     &changes[..changes.partition_point(|change| change.lba < to)]
 }
@@ -182,15 +185,14 @@ pub fn replaces(changes: &[Extent], place: Place, blocks: u64) -> bool {
 pub fn touched(changes: &[Extent], place: Place) -> Vec<(u16, &[Extent])> {
     let below = span(place.level - 1);
     let mut out = Vec::new();
-    let mut rest = narrow(changes, place.start(), place.end());
     let mut at = place.start();
+    let mut rest = narrow(changes, at, place.end());
     while let [first, ..] = rest {
-        at = at.max(first.lba);
-        let child = (at - place.start()) / below;
+        let child = (at.max(first.lba) - place.start()) / below;
         let (start, end) = (place.start() + child * below, place.start() + (child + 1) * below);
         out.push((child as u16, narrow(rest, start, end)));
-        rest = narrow(rest, end, place.end());
         at = end;
+        rest = narrow(rest, at, place.end());
     }
     out
 }

@@ -45,7 +45,9 @@ pub fn deletable(heads: &[HeadFacts]) -> Vec<u64> {
 
 fn is_kept(head: &HeadFacts, heads: &[HeadFacts]) -> bool {
     let keeps = |claim: &HeadFacts| {
-        claim.kind != HeadKind::Data && claim.kind != HeadKind::Released && !previous_owner_ended(claim, heads)
+        claim.kind != HeadKind::Data
+            && claim.kind != HeadKind::Released
+            && !previous_owner_ended(claim, heads)
     };
     keeps(head) || heads.iter().any(|claim| claim.previous == Some(head.number) && keeps(claim))
 }

@@ -26,7 +26,7 @@ use esker_format::{
     address::Address,
     ids::{LogPosition, SegmentId},
     page::{self, FANOUT, LEAF_BLOCKS, LeafRun},
-    segment::{Run, RunKind},
+    segment::Run,
 };
 use esker_io::sync::atomic::Ordering;
 
@@ -316,13 +316,7 @@ pub(crate) fn is_uniform(address: Address) -> bool {
 
 /// What a segment's run says, as an extent of the map.
 pub(crate) fn run_extent(run: &Run, id: SegmentId) -> Extent {
-    let address = match run.kind {
-        RunKind::Data { first_slot } => Address::segment(id, first_slot),
-        RunKind::Hole => Address::HOLE,
-        RunKind::Zero => Address::ZERO,
-        RunKind::Reference(address) => address,
-    };
-    Extent { lba: run.lba, blocks: run.blocks, address }
+    Extent { lba: run.lba, blocks: run.blocks, address: run.address(id) }
 }
 
 /// The part of a range that lies in one leaf.

@@ -95,7 +95,10 @@ pub fn next_seal(view: &View, durability: Durability, stored: &Yield) -> Choice 
         }
         Durability::Bounded { seconds } => {
             let due_ms = seal_after_ms(seconds);
-            if view.backlog_blocks >= blocks_max || view.dirty_bytes >= view.dirty_bound / 2 || age_ms >= due_ms {
+            if view.backlog_blocks >= blocks_max
+                || view.dirty_bytes >= view.dirty_bound / 2
+                || age_ms >= due_ms
+            {
                 seal
             } else {
                 Choice::Wait { ms: due_ms - age_ms }

@@ -161,9 +161,9 @@ fn crossing_reads_do_not_wait_for_each_other() {
 #[test]
 fn who_waits_goes_on_when_the_one_who_fetches_goes_away() {
     let (store, fetcher) = setting(&[64]);
-    let parts = [part(0, 0, 8, 0)];
     // With the index missing, and with it cached.
     for round in 0..2 {
+        let parts = [part(0, round * 32, 8, 0)];
         block_on(async {
             let leader = Box::pin(read(&fetcher, &parts, 8));
             let waiter = Box::pin(read(&fetcher, &parts, 8));

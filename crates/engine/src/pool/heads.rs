@@ -53,6 +53,9 @@ impl Read {
 impl Pool {
     /// A volume's newest head: one LIST, then two GETs side by side.
     ///
+    /// Strays above the newest true head come singly, because a writer sends the next head only when it
+    /// knows the last to be its own (rule H1); so two that chain are true.
+    ///
     /// # Errors
     /// [`EngineError::NotFound`] when the volume has no head.
     pub async fn newest_head(&self, volume: VolumeId) -> Result<Newest> {

@@ -24,7 +24,8 @@ fn flatten(kept: &[Kept]) -> BTreeMap<u64, (u64, RecordKind, u64)> {
     let mut blocks = BTreeMap::new();
     for stretch in kept {
         for index in 0..stretch.blocks {
-            let position = if stretch.kind == RecordKind::Write { stretch.position + index * 4096 } else { 0 };
+            let position =
+                if stretch.kind == RecordKind::Write { stretch.position + index * 4096 } else { 0 };
             let before = blocks.insert(stretch.lba + index, (stretch.sequence, stretch.kind, position));
             assert_eq!(before, None, "block {} is kept twice", stretch.lba + index);
         }

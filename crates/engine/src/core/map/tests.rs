@@ -1,6 +1,6 @@
 //! The map against a plain list of addresses, and its size and shape at a pebibyte.
 
-use esker_format::BLOCK_BYTES;
+use esker_format::{BLOCK_BYTES, segment::RunKind};
 use proptest::prelude::*;
 
 use super::*;

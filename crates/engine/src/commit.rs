@@ -1,0 +1,253 @@
+//! THE maker of heads. A volume's state in the store changes here and nowhere else.
+//!
+//! ```text
+//! v/100 data ← v/101 claim (epoch 101) ← v/102 data ← v/103 data ← v/104 released ← v/105 claim …
+//!        attempt and hash of the predecessor in each
+//! ```
+//!
+//! A claim, in numbered steps:
+//! 1. LIST, GET the newest head and its predecessor: the state to go on from.
+//! 2. PUT the next number, create-only, settled: somebody else's head there means start again at 1.
+//! 3. LIST once more: a higher number means that the claim is void (rule H2), start again at 1.
+//!
+//! A commit, in numbered steps:
+//! 1. The objects that the head names are in the store: only [`Uploaded`] ones can be named (invariant 2).
+//! 2. PUT the next number, create-only, settled (rule H4). At most one head PUT is outstanding (rule H1): the
+//!    chain is borrowed while one is.
+//! 3. Somebody else's head there means that this run is not the writer any more.
+
+use bytes::Bytes;
+use esker_format::{
+    head::{Head, HeadKind, Previous, TailSegment},
+    ids::{AttemptId, DirectoryId, Hash, LogId, RunId, VolumeId},
+    names,
+    page::PageRef,
+};
+use esker_io::World;
+
+use crate::{
+    EngineError, Result,
+    pool::{Newest, Pool},
+    upload::{Settled, settle},
+};
+
+/// How often a claim is tried against others who claim.
+const CLAIM_TRIES_MAX: u32 = 16;
+/// The highest number of heads of a volume that may exist; at it nothing is committed (rule H8).
+pub const HEADS_MAX: usize = 1_000;
+
+/// Who commits.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner {
+    /// The run of the daemon.
+    pub run: RunId,
+    /// The local directory it holds the lock of.
+    pub directory: DirectoryId,
+}
+
+/// A segment that is durable in the store, and so may be named by a head. Made by [`crate::upload`] only.
+#[derive(Debug, Clone)]
+pub struct Uploaded(pub(crate) TailSegment);
+
+/// What a commit changes.
+pub(crate) struct Change {
+    pub(crate) kind: HeadKind,
+    /// Segments that follow the tail, in order of their sequences.
+    pub(crate) segments: Vec<Uploaded>,
+    /// A new map root that holds the tail up to a sequence.
+    pub(crate) root: Option<NewRoot>,
+}
+
+/// A map root whose pages are durable in the store.
+#[derive(Debug, Clone)]
+pub(crate) struct NewRoot {
+    pub(crate) root: Option<PageRef>,
+    pub(crate) sequence: u64,
+}
+
+/// The chain of heads of a volume that this run may extend.
+pub struct Chain {
+    newest: Head,
+    hash: Hash,
+}
+
+impl Chain {
+    /// The newest head.
+    pub fn newest(&self) -> &Head {
+        &self.newest
+    }
+
+    /// Commits `change` as the next head.
+    pub(crate) async fn commit(
+        &mut self,
+        world: &World,
+        change: Change,
+        give_up: impl Fn() -> bool,
+    ) -> Result<()> {
+        let head = self.next(world, change);
+        let (encoded, hash) = encode(&head);
+        match settle_head(world, &head, encoded, give_up).await? {
+            Settled::Ours => {
+                self.newest = head;
+                self.hash = hash;
+                Ok(())
+            }
+            Settled::Theirs(bytes) => Err(EngineError::Fenced {
+                volume: head.volume.to_string(),
+                reason: format!("head {} is {}", head.number, who(&bytes)),
+            }),
+        }
+    }
+
+    fn next(&self, world: &World, change: Change) -> Head {
+        assert!(
+            matches!(change.kind, HeadKind::Data | HeadKind::Released),
+            "claims and deletions are made by claim()"
+        );
+        let mut head = Head {
+            number: self.newest.number + 1,
+            attempt: AttemptId(world.random.id()),
+            previous: Some(self.previous()),
+            kind: change.kind,
+            written_ms: world.clock.wall_ms(),
+            ..self.newest.clone()
+        };
+        if let Some(new) = change.root {
+            assert!(new.sequence > head.root_sequence, "a new root holds more than the old one");
+            assert!(new.sequence <= head.sequence, "a root holds only what is committed");
+            head.tail.retain(|segment| segment.last_sequence > new.sequence);
+            head.root = new.root;
+            head.root_sequence = new.sequence;
+        }
+        for Uploaded(segment) in change.segments {
+            assert_eq!(segment.first_sequence, head.sequence + 1, "commits are in the order of the log");
+            head.sequence = segment.last_sequence;
+            head.tail.push(segment);
+        }
+        head
+    }
+
+    fn previous(&self) -> Previous {
+        Previous { number: self.newest.number, attempt: self.newest.attempt, hash: self.hash }
+    }
+}
+
+/// Why a volume is claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Intent {
+    /// To write, with this log.
+    Write(LogId),
+    /// To delete the volume (rule H6).
+    Delete,
+}
+
+/// What came of one try to claim.
+pub enum Claim {
+    /// This run is the writer.
+    Won(Box<Chain>),
+    /// Another head came in between: look again at the newest one, and plan anew.
+    Lost,
+}
+
+/// Tries once to become the writer from the state `newest`. On [`Claim::Lost`] the caller must plan again from a
+/// fresh look at the newest head: whether its log may be replayed can have changed.
+pub async fn try_claim(
+    pool: &Pool,
+    newest: &Newest,
+    owner: Owner,
+    intent: Intent,
+    give_up: impl Fn() -> bool,
+) -> Result<Claim> {
+    let world = pool.world();
+    let before = &newest.head;
+    if newest.numbers.len() >= HEADS_MAX {
+        return Err(EngineError::Invalid(format!(
+            "volume {} has {} heads and may have {HEADS_MAX} (rule H8): its present owner must remove old ones first",
+            before.volume,
+            newest.numbers.len()
+        )));
+    }
+    // A stray above the newest head holds its number for ever: go past it.
+    let number = newest.numbers.iter().chain(&newest.strays).max().map_or(before.number, |n| *n) + 1;
+    let (kind, log) = match intent {
+        Intent::Write(log) => (HeadKind::Claim, log),
+        Intent::Delete => (HeadKind::Deleted, before.log),
+    };
+    let head = Head {
+        number,
+        epoch: number,
+        attempt: AttemptId(world.random.id()),
+        previous: Some(Previous { number: before.number, attempt: before.attempt, hash: newest.hash }),
+        kind,
+        run: owner.run,
+        directory: owner.directory,
+        log,
+        written_ms: world.clock.wall_ms(),
+        ..before.clone()
+    };
+    let (encoded, hash) = encode(&head);
+    if let Settled::Theirs(_) = settle_head(world, &head, encoded, give_up).await? {
+        return Ok(Claim::Lost);
+    }
+    // Rule H2: between the first LIST and the PUT others may have gone on, and the number may have become free again.
+    let numbers = pool.head_numbers(head.volume).await?;
+    if numbers.iter().any(|other| *other > head.number) {
+        return Ok(Claim::Lost);
+    }
+    Ok(Claim::Won(Box::new(Chain { newest: head, hash })))
+}
+
+/// Deletes a volume: a claim whose head says so, and stays (rule H6).
+pub async fn delete(pool: &Pool, volume: VolumeId, owner: Owner, give_up: impl Fn() -> bool) -> Result<()> {
+    for _ in 0..CLAIM_TRIES_MAX {
+        let newest = pool.newest_head(volume).await?;
+        if newest.head.kind == HeadKind::Deleted {
+            return Ok(());
+        }
+        if let Claim::Won(_) = try_claim(pool, &newest, owner, Intent::Delete, &give_up).await? {
+            return Ok(());
+        }
+    }
+    Err(contended(volume))
+}
+
+/// The error for a claim that was lost too often.
+pub(crate) fn contended(volume: VolumeId) -> EngineError {
+    EngineError::Fenced {
+        volume: volume.to_string(),
+        reason: format!("{CLAIM_TRIES_MAX} claims in a row were lost to another host; stop one of them"),
+    }
+}
+
+/// How often [`try_claim`] should be tried.
+pub(crate) const fn claim_tries_max() -> u32 {
+    CLAIM_TRIES_MAX
+}
+
+fn encode(head: &Head) -> (Bytes, Hash) {
+    let encoded = head.encode();
+    let hash = Hash::of(&encoded);
+    (Bytes::from(encoded), hash)
+}
+
+async fn settle_head(
+    world: &World,
+    head: &Head,
+    encoded: Bytes,
+    give_up: impl Fn() -> bool,
+) -> Result<Settled> {
+    let name = names::head(head.volume, head.number);
+    let sent = encoded.clone();
+    // The attempt id is in the bytes, so the same bytes are the same attempt.
+    settle(world, &name, encoded, move |held| *held == sent, give_up).await
+}
+
+fn who(bytes: &[u8]) -> String {
+    match Head::parse(bytes) {
+        Ok(head) => {
+            let head = head.peek();
+            format!("a {} of run {} with epoch {}", head.kind, head.run, head.epoch)
+        }
+        Err(error) => format!("not readable ({error})"),
+    }
+}

@@ -1,0 +1,214 @@
+//! One run of a daemon: a pool, a local directory, and the volumes that are open.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use esker_format::{
+    head::HeadKind,
+    ids::{DirectoryId, RunId, VolumeId},
+    name::NameState,
+    property::Properties,
+};
+use esker_io::{BoxFuture, sync::Mutex};
+
+use crate::{
+    EngineError, Result,
+    commit::{self, Owner},
+    pool::Pool,
+    recover::{self, Opening, Report},
+    segment_ids::SegmentIds,
+    volume::{Limits, Volume},
+};
+
+/// Starts a task beside the caller.
+pub type Spawn = Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>;
+
+/// The volumes of one run.
+pub struct Host {
+    pool: Arc<Pool>,
+    ids: Arc<SegmentIds>,
+    owner: Owner,
+    limits: Limits,
+    spawn: Spawn,
+    volumes: Mutex<BTreeMap<String, Slot>>,
+}
+
+/// What this run has under a name.
+#[derive(Clone)]
+enum Slot {
+    /// Somebody opens or deletes it now.
+    Busy,
+    Open(Arc<Volume>),
+    /// It could not be opened.
+    Failed(EngineError),
+}
+
+impl Host {
+    /// A run without open volumes. `directory` names the local directory, whose lock the caller holds.
+    pub fn new(pool: Arc<Pool>, directory: DirectoryId, limits: Limits, spawn: Spawn) -> Self {
+        let run = RunId(pool.world().random.id());
+        let ids = Arc::new(SegmentIds::new(pool.clone(), run));
+        let volumes = Mutex::new(BTreeMap::new());
+        Self { pool, ids, owner: Owner { run, directory }, limits, spawn, volumes }
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// The run's id.
+    pub fn run(&self) -> RunId {
+        self.owner.run
+    }
+
+    /// The open volume of that name.
+    pub fn volume(&self, name: &str) -> Option<Arc<Volume>> {
+        match self.volumes.lock().get(name) {
+            Some(Slot::Open(volume)) => Some(volume.clone()),
+            _ => None,
+        }
+    }
+
+    /// All open volumes, by name.
+    pub fn volumes(&self) -> Vec<Arc<Volume>> {
+        let open = |slot: &Slot| if let Slot::Open(volume) = slot { Some(volume.clone()) } else { None };
+        self.volumes.lock().values().filter_map(open).collect()
+    }
+
+    /// The volumes that could not be opened, and why.
+    pub fn failures(&self) -> Vec<(String, EngineError)> {
+        let volumes = self.volumes.lock();
+        let failed = |(name, slot): (&String, &Slot)| match slot {
+            Slot::Failed(error) => Some((name.clone(), error.clone())),
+            _ => None,
+        };
+        volumes.iter().filter_map(failed).collect()
+    }
+
+    /// Creates a volume and opens it for writing.
+    pub async fn create(&self, name: &str, size_bytes: u64, properties: Properties) -> Result<Arc<Volume>> {
+        self.pool.create_volume(name, size_bytes, properties).await?;
+        Ok(self.open(name, None).await?.0)
+    }
+
+    /// Opens a volume for writing. An open one is returned as it is, unless it has stopped.
+    pub async fn open(&self, name: &str, discard_after: Option<u64>) -> Result<(Arc<Volume>, Report)> {
+        let busy = self.occupy(name)?;
+        if let Some(volume) = busy.before.clone() {
+            busy.put(Slot::Open(volume.clone()));
+            return Ok((volume, Report::default()));
+        }
+        match self.open_now(name, discard_after).await {
+            Ok((volume, report)) => {
+                busy.put(Slot::Open(volume.clone()));
+                Ok((volume, report))
+            }
+            Err(error) => {
+                busy.put(Slot::Failed(error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn open_now(&self, name: &str, discard_after: Option<u64>) -> Result<(Arc<Volume>, Report)> {
+        let volume = self.find(name).await?;
+        let opening = Opening {
+            pool: self.pool.clone(),
+            ids: self.ids.clone(),
+            owner: self.owner,
+            name: name.to_owned(),
+            volume,
+            limits: self.limits,
+            discard_after,
+        };
+        let opened = recover::open(&opening).await?;
+        (self.spawn)(opened.work);
+        Ok((opened.volume, opened.report))
+    }
+
+    /// Opens a volume for reading, beside whoever writes it.
+    pub async fn open_read_only(&self, name: &str) -> Result<Arc<Volume>> {
+        let busy = self.occupy(name)?;
+        if let Some(volume) = busy.before.clone() {
+            busy.put(Slot::Open(volume.clone()));
+            return Ok(volume);
+        }
+        let volume = self.find(name).await?;
+        let volume = recover::open_read_only(self.pool.clone(), name, volume).await?;
+        busy.put(Slot::Open(volume.clone()));
+        Ok(volume)
+    }
+
+    async fn find(&self, name: &str) -> Result<VolumeId> {
+        self.pool.lookup(name).await?.ok_or_else(|| EngineError::NotFound(format!("volume {name}")))
+    }
+
+    /// Deletes a volume: stops serving it, makes the head that says so, and frees its name (rule H6).
+    pub async fn delete(&self, name: &str) -> Result<()> {
+        let busy = self.occupy(name)?;
+        let volume = self.find(name).await?;
+        let newest = self.pool.newest_head(volume).await?;
+        if newest.head.kind != HeadKind::Deleted {
+            commit::delete(&self.pool, volume, self.owner, || false).await?;
+        }
+        if let Some(open) = &busy.before {
+            open.stop(&EngineError::NotFound(format!("volume {name} (it was deleted)")));
+        }
+        self.pool.set_name(name, volume, NameState::Free).await?;
+        Ok(())
+    }
+
+    /// Drains every open volume, side by side. Returns the volumes that could not be released, with the reason.
+    pub async fn drain(&self) -> Vec<(String, EngineError)> {
+        let drains = self.volumes().into_iter().map(|volume| async move {
+            let outcome = volume.drain().await;
+            outcome.err().map(|error| (volume.name().to_owned(), error))
+        });
+        futures_util::future::join_all(drains).await.into_iter().flatten().collect()
+    }
+
+    /// Makes all requests to the store that are tried again and again give up.
+    pub fn abandon(&self) {
+        self.volumes().iter().for_each(|volume| volume.abandon());
+    }
+
+    /// Keeps others from opening or deleting `name` until the answer is put back or dropped.
+    fn occupy(&self, name: &str) -> Result<Busy<'_>> {
+        let mut volumes = self.volumes.lock();
+        let before = match volumes.get(name) {
+            Some(Slot::Busy) => {
+                return Err(EngineError::Invalid(format!(
+                    "volume {name} is being opened or deleted; try again"
+                )));
+            }
+            Some(Slot::Open(volume)) => Some(volume.clone()),
+            Some(Slot::Failed(_)) | None => None,
+        };
+        volumes.insert(name.to_owned(), Slot::Busy);
+        Ok(Busy { host: self, name: name.to_owned(), before, after: None })
+    }
+}
+
+/// A name that is being worked on; dropping it without an answer forgets the name.
+struct Busy<'a> {
+    host: &'a Host,
+    name: String,
+    before: Option<Arc<Volume>>,
+    after: Option<Slot>,
+}
+
+impl Busy<'_> {
+    fn put(mut self, slot: Slot) {
+        self.after = Some(slot);
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        let mut volumes = self.host.volumes.lock();
+        match self.after.take() {
+            Some(slot) => volumes.insert(self.name.clone(), slot),
+            None => volumes.remove(&self.name),
+        };
+    }
+}

@@ -1,0 +1,27 @@
+//! Volumes and the pool: log, map, seal, upload, commit, fetch, recover, reclaim.
+//!
+//! `core` is pure: it takes values and returns values. Around it stand the few places that touch
+//! the world, one for each dangerous thing: [`fetch`] reads remote bytes, [`upload`] writes them,
+//! [`commit`] makes heads, [`recover`] makes a running volume, [`reclaim`] deletes.
+#![forbid(unsafe_code)]
+
+pub mod cache;
+pub mod check;
+pub mod checkpoint;
+pub mod commit;
+pub mod core;
+pub mod error;
+pub mod fetch;
+pub mod host;
+mod log;
+pub mod pool;
+pub mod reclaim;
+pub mod recover;
+mod seal;
+mod segment_ids;
+#[cfg(test)]
+mod testing;
+pub mod upload;
+pub mod volume;
+
+pub use error::{EngineError, Result};

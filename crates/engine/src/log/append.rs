@@ -1,0 +1,331 @@
+//! The one place where records get their sequence and go down to the kernel.
+
+use std::{collections::VecDeque, io::IoSlice, sync::Arc};
+
+use esker_format::{
+    BLOCK_BYTES,
+    chunk::{
+        CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkHeader, Record, RecordKind, encode_record, record_header_bytes,
+    },
+};
+use esker_io::{World, sync::atomic::Ordering};
+
+use super::{
+    Backlog, Cut, Log, LogIdentity, Pending,
+    chunk::Chunk,
+    files::{ChunkFiles, FileRequest, Spare},
+};
+use crate::{EngineError, Result};
+
+/// A sync is followed by this alignment, so that synced bytes are never written again.
+const SYNC_ALIGN: u64 = 4096;
+
+/// What a record carries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Payload<'a> {
+    /// Whole blocks, and the plain checksum of each.
+    Write { data: &'a [u8], crcs: &'a [u32] },
+    /// A trimmed range.
+    Hole { blocks: u64 },
+    /// A range that reads as zeros and counts as allocated.
+    Zero { blocks: u64 },
+}
+
+/// A record to be written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    pub(crate) lba: u64,
+    pub(crate) payload: Payload<'a>,
+}
+
+impl Entry<'_> {
+    fn kind(&self) -> RecordKind {
+        match self.payload {
+            Payload::Write { .. } => RecordKind::Write,
+            Payload::Hole { .. } => RecordKind::Hole,
+            Payload::Zero { .. } => RecordKind::Zero,
+        }
+    }
+
+    /// Blocks that the record covers.
+    pub(crate) fn blocks(&self) -> u64 {
+        match self.payload {
+            Payload::Write { data, .. } => (data.len() / BLOCK_BYTES) as u64,
+            Payload::Hole { blocks } | Payload::Zero { blocks } => blocks,
+        }
+    }
+
+    fn data(&self) -> &[u8] {
+        match self.payload {
+            Payload::Write { data, .. } => data,
+            Payload::Hole { .. } | Payload::Zero { .. } => &[],
+        }
+    }
+
+    fn crcs(&self) -> &[u32] {
+        match self.payload {
+            Payload::Write { crcs, .. } => crcs,
+            Payload::Hole { .. } | Payload::Zero { .. } => &[],
+        }
+    }
+
+    /// Bytes in the log, header included.
+    fn bytes(&self) -> u64 {
+        (record_header_bytes(self.kind(), self.blocks()) + self.data().len()) as u64
+    }
+}
+
+/// A header for the chunk `number`, with a fresh salt.
+pub(crate) fn header(
+    world: &World,
+    identity: &LogIdentity,
+    number: u64,
+    first_sequence: u64,
+    synced_sequence: u64,
+) -> ChunkHeader {
+    let mut salt = [0; 8];
+    world.random.fill(&mut salt);
+    ChunkHeader {
+        volume: identity.volume,
+        log: identity.log,
+        epoch: identity.epoch,
+        chunk: number,
+        first_sequence,
+        synced_sequence,
+        salt: u64::from_le_bytes(salt),
+    }
+}
+
+/// What the lock on the log's end protects.
+pub(crate) struct Appender {
+    files: ChunkFiles,
+    active: Arc<Chunk>,
+    /// Offset of the next record in the active chunk.
+    offset: u64,
+    align_next: bool,
+    next_sequence: u64,
+    /// Chunks written to since the last sync began; the active one is always among them.
+    touched: Vec<Arc<Chunk>>,
+    /// Records that no applied commit covers; the first `cut` of them are in a seal already.
+    pending: VecDeque<Pending>,
+    cut: usize,
+    uncut_blocks: u64,
+    headers: Vec<u8>,
+    failed: Option<EngineError>,
+}
+
+impl Appender {
+    pub(crate) fn new(
+        files: ChunkFiles,
+        active: Arc<Chunk>,
+        next_sequence: u64,
+        pending: VecDeque<Pending>,
+    ) -> Self {
+        let uncut_blocks = pending.iter().map(Pending::data_blocks).sum();
+        Self {
+            files,
+            touched: vec![active.clone()],
+            active,
+            offset: CHUNK_HEADER_BYTES as u64,
+            align_next: true,
+            next_sequence,
+            pending,
+            cut: 0,
+            uncut_blocks,
+            headers: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// Where the next record would start in the active chunk.
+    fn next_offset(&self) -> u64 {
+        if self.align_next { self.offset.next_multiple_of(SYNC_ALIGN) } else { self.offset }
+    }
+
+    /// How many of `entries` go into the active chunk.
+    fn fitting(&self, entries: &[Entry<'_>]) -> usize {
+        let mut offset = self.next_offset();
+        entries
+            .iter()
+            .take_while(|entry| {
+                offset += entry.bytes();
+                offset <= CHUNK_BYTES
+            })
+            .count()
+    }
+
+    /// Encodes and writes `entries`, which fit; then they are numbered, remembered and pending.
+    fn write(
+        &mut self,
+        entries: &[Entry<'_>],
+        synced: u64,
+        at_ms: u64,
+        positions: &mut Vec<u64>,
+    ) -> Result<()> {
+        let start = self.next_offset();
+        let mut headers = std::mem::take(&mut self.headers);
+        headers.clear();
+        let mut ends = Vec::with_capacity(entries.len());
+        for (sequence, entry) in (self.next_sequence..).zip(entries) {
+            let record = self.record(entry, sequence, synced);
+            encode_record(&record, self.active.salt, entry.crcs(), &mut headers);
+            ends.push(headers.len());
+        }
+        let mut slices = Vec::with_capacity(entries.len() * 2);
+        let mut from = 0;
+        for (entry, &end) in entries.iter().zip(&ends) {
+            slices.push(IoSlice::new(&headers[from..end]));
+            if !entry.data().is_empty() {
+                slices.push(IoSlice::new(entry.data()));
+            }
+            from = end;
+        }
+        let written = self.active.file.write_at(&slices, start);
+        drop(slices);
+        self.headers = headers;
+        written?;
+        self.align_next = false;
+        self.offset = start;
+        for entry in entries {
+            self.account(entry, synced, at_ms, positions);
+        }
+        Ok(())
+    }
+
+    fn record(&self, entry: &Entry<'_>, sequence: u64, synced: u64) -> Record {
+        Record {
+            sequence,
+            lba: entry.lba,
+            blocks: entry.blocks(),
+            kind: entry.kind(),
+            synced_sequence: synced,
+        }
+    }
+
+    fn account(&mut self, entry: &Entry<'_>, synced: u64, at_ms: u64, positions: &mut Vec<u64>) {
+        let base = self.active.number * CHUNK_BYTES;
+        let record = self.record(entry, self.next_sequence, synced);
+        let pending =
+            Pending { record, start: base + self.offset, end: base + self.offset + entry.bytes(), at_ms };
+        self.active.remember(pending.position() - base, entry.crcs());
+        positions.push(pending.position());
+        self.offset += entry.bytes();
+        self.next_sequence += 1;
+        self.uncut_blocks += pending.data_blocks();
+        self.pending.push_back(pending);
+    }
+
+    /// What lies above the last cut.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let oldest_ms = self.pending.get(self.cut).map(|pending| pending.at_ms);
+        Backlog { blocks: self.uncut_blocks, oldest_ms }
+    }
+
+    /// Takes the next records for a seal: at most `blocks_max` blocks, but at least one record.
+    pub(crate) fn cut(&mut self, blocks_max: u64) -> Option<Cut> {
+        let mut cut = Cut::default();
+        let mut blocks = 0;
+        for pending in self.pending.range(self.cut..) {
+            blocks += pending.data_blocks();
+            if blocks > blocks_max && !cut.records.is_empty() {
+                break;
+            }
+            self.uncut_blocks -= pending.data_blocks();
+            cut.end = pending.end;
+            cut.records.push(*pending);
+        }
+        self.cut += cut.records.len();
+        (!cut.records.is_empty()).then_some(cut)
+    }
+
+    /// Starts a sync: the sequence it will cover, and the chunks it must sync.
+    pub(crate) fn begin_sync(&mut self) -> (u64, Vec<Arc<Chunk>>) {
+        self.align_next = true;
+        let touched = std::mem::replace(&mut self.touched, vec![self.active.clone()]);
+        (self.next_sequence - 1, touched)
+    }
+
+    /// Drops pending records that end at or below `end`; returns the position below which nothing is needed.
+    pub(crate) fn release(&mut self, end: u64) -> u64 {
+        while self.pending.front().is_some_and(|pending| pending.end <= end) {
+            assert!(self.cut > 0, "only records that were sealed are released");
+            self.pending.pop_front();
+            self.cut -= 1;
+        }
+        let tail = self.active.number * CHUNK_BYTES + self.offset;
+        self.pending.front().map_or(tail, |pending| pending.start)
+    }
+
+    /// Takes back a chunk that was removed from the table.
+    pub(crate) fn recycle(&mut self, chunk: &Arc<Chunk>) {
+        // An unsynced chunk may be recycled: its records are committed, so nobody waits for its sync.
+        self.touched.retain(|touched| touched.number != chunk.number);
+        self.files.recycle(chunk);
+    }
+
+    /// Refuses everything from now on.
+    pub(crate) fn poison(&mut self, error: EngineError) {
+        self.failed.get_or_insert(error);
+    }
+
+    pub(crate) fn wants_file(&mut self) -> Option<FileRequest> {
+        if self.failed.is_some() { None } else { self.files.wants_file() }
+    }
+
+    pub(crate) fn file_prepared(&mut self, prepared: Option<Spare>) {
+        self.files.prepared(prepared);
+    }
+
+    /// Where the log ends.
+    fn end(&self) -> u64 {
+        self.active.number * CHUNK_BYTES + self.offset
+    }
+}
+
+impl Log {
+    /// Writes records in order, in one system call unless a chunk ends within them. `positions` gets the
+    /// position of each record that is in the log; on an error those after it are not, and never will be.
+    pub(crate) fn append(&self, entries: &[Entry<'_>], positions: &mut Vec<u64>) -> Result<()> {
+        positions.clear();
+        let at_ms = self.world.clock.monotonic().as_millis() as u64;
+        let mut appender = self.appender.lock();
+        if let Some(error) = &appender.failed {
+            return Err(error.clone());
+        }
+        let mut rest = entries;
+        let mut outcome = Ok(());
+        while !rest.is_empty() && outcome.is_ok() {
+            let fitting = appender.fitting(rest);
+            if fitting == 0 {
+                // A chunk that cannot be had leaves no trace: the write fails, the log goes on.
+                outcome = self.rotate(&mut appender);
+                continue;
+            }
+            let synced = self.synced.load(Ordering::Acquire);
+            outcome = appender.write(&rest[..fitting], synced, at_ms, positions).map_err(|error| {
+                // Part of the batch may be in the file: nothing may follow it (invariant I11).
+                let stopped = self.stopped(&error.to_string());
+                appender.poison(stopped.clone());
+                stopped
+            });
+            rest = &rest[fitting..];
+        }
+        self.last.store(appender.next_sequence - 1, Ordering::Release);
+        self.end.store(appender.end(), Ordering::Release);
+        outcome
+    }
+
+    fn rotate(&self, appender: &mut Appender) -> Result<()> {
+        let number = appender.active.number + 1;
+        let synced = self.synced.load(Ordering::Acquire);
+        let header = header(&self.world, &self.identity, number, appender.next_sequence, synced);
+        let chunk = appender.files.activate(&header)?;
+        appender.active.file.start_write_back(0, CHUNK_BYTES);
+        self.table.insert(chunk.clone());
+        appender.touched.push(chunk.clone());
+        appender.active = chunk;
+        appender.offset = CHUNK_HEADER_BYTES as u64;
+        appender.align_next = false;
+        Ok(())
+    }
+}

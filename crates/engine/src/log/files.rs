@@ -1,0 +1,173 @@
+//! The files of a log, and where logs lie in the local directory.
+//!
+//! ```text
+//! logs/<volume>/<log>/<n>.chunk      logs of volumes
+//! aside/<volume>-<log>-<n>           logs that must not be replayed (rule H5), kept for their owner
+//! ```
+
+use std::sync::Arc;
+
+use esker_format::{
+    chunk::{CHUNK_BYTES, ChunkHeader},
+    ids::{LogId, VolumeId},
+};
+use esker_io::{File, World};
+use std::io::IoSlice;
+
+use super::{SPARE_FILES_MAX, chunk::Chunk};
+use crate::Result;
+
+/// Where the logs of one volume lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogDirectory {
+    /// The volume.
+    pub(crate) volume: VolumeId,
+}
+
+impl LogDirectory {
+    /// The directory of all logs of the volume.
+    pub(crate) fn volume_path(&self) -> String {
+        format!("logs/{}", self.volume)
+    }
+
+    /// The directory of one log.
+    pub(crate) fn log_path(&self, log: LogId) -> String {
+        format!("logs/{}/{log}", self.volume)
+    }
+
+    /// The logs that are there.
+    pub(crate) fn logs(&self, world: &World) -> Result<Vec<LogId>> {
+        let entries = world.disk.list(&self.volume_path())?;
+        Ok(entries
+            .iter()
+            .filter(|entry| entry.directory)
+            .filter_map(|entry| entry.name.parse().ok())
+            .collect())
+    }
+
+    /// Creates the directory of a new log; the names on the way to it are durable.
+    pub(crate) fn create(&self, world: &World, log: LogId) -> Result<()> {
+        world.disk.create_dir(&self.log_path(log))?;
+        for dir in ["", "logs", &self.volume_path(), &self.log_path(log)] {
+            world.disk.sync_dir(dir)?;
+        }
+        Ok(())
+    }
+
+    /// Moves a log that must not be replayed out of the way; returns its new path.
+    pub(crate) fn set_aside(&self, world: &World, log: LogId) -> Result<String> {
+        world.disk.create_dir("aside")?;
+        let taken = world.disk.list("aside")?;
+        let mut path = String::new();
+        for attempt in 0..=taken.len() {
+            path = format!("{}-{log}-{attempt}", self.volume);
+            if !taken.iter().any(|entry| entry.name == path) {
+                break;
+            }
+        }
+        let target = format!("aside/{path}");
+        world.disk.rename(&self.log_path(log), &target)?;
+        world.disk.sync_dir("aside")?;
+        world.disk.sync_dir(&self.volume_path())?;
+        world.disk.sync_dir("")?;
+        Ok(target)
+    }
+
+    /// Removes a log whose every record is committed.
+    pub(crate) fn remove(&self, world: &World, log: LogId) -> Result<()> {
+        world.disk.remove_dir(&self.log_path(log))?;
+        world.disk.sync_dir(&self.volume_path())?;
+        Ok(())
+    }
+}
+
+/// A file that is not in use now.
+pub(crate) struct Spare {
+    pub(crate) path: String,
+    pub(crate) file: Arc<dyn File>,
+}
+
+/// Asks for a new file; creating it takes time and no lock.
+pub(crate) struct FileRequest {
+    dir: String,
+    number: u64,
+}
+
+impl FileRequest {
+    /// Creates the file: preallocated, its size and name durable.
+    pub(crate) fn create(&self, world: &World) -> Result<Spare> {
+        let path = format!("{}/{:08}.chunk", self.dir, self.number);
+        let file = world.disk.create(&path)?;
+        let prepared = file
+            .allocate(CHUNK_BYTES)
+            .and_then(|()| file.sync())
+            .and_then(|()| world.disk.sync_dir(&self.dir));
+        if let Err(error) = prepared {
+            // A file without its space would only be in the way; the first error is the one that counts.
+            let _ = world.disk.remove(&path);
+            return Err(error.into());
+        }
+        Ok(Spare { path, file })
+    }
+}
+
+/// The files of one log that are not in use, and the makers of new ones.
+pub(crate) struct ChunkFiles {
+    world: World,
+    dir: String,
+    next_file: u64,
+    spares: Vec<Spare>,
+    preparing: bool,
+}
+
+impl ChunkFiles {
+    /// The files of a log in `dir`, which exists. `next_file` is above every file number there.
+    pub(crate) fn new(world: World, dir: String, next_file: u64, spares: Vec<Spare>) -> Self {
+        Self { world, dir, next_file, spares, preparing: false }
+    }
+
+    /// Makes a spare file (or a new one) the chunk that `header` describes.
+    pub(crate) fn activate(&mut self, header: &ChunkHeader) -> Result<Arc<Chunk>> {
+        let spare = match self.spares.pop() {
+            Some(spare) => spare,
+            None => self.request().create(&self.world)?,
+        };
+        spare.file.write_at(&[IoSlice::new(&header.encode())], 0)?;
+        Ok(Arc::new(Chunk::new(header.chunk, header.salt, spare.path, spare.file)))
+    }
+
+    fn request(&mut self) -> FileRequest {
+        let number = self.next_file;
+        self.next_file += 1;
+        FileRequest { dir: self.dir.clone(), number }
+    }
+
+    /// A request for the file that the next rotation will want, when none is there or on its way.
+    pub(crate) fn wants_file(&mut self) -> Option<FileRequest> {
+        if self.preparing || !self.spares.is_empty() {
+            return None;
+        }
+        self.preparing = true;
+        Some(self.request())
+    }
+
+    /// Takes the file that was asked for, or learns that it could not be made.
+    pub(crate) fn prepared(&mut self, spare: Option<Spare>) {
+        self.preparing = false;
+        self.spares.extend(spare);
+    }
+
+    /// Takes back the file of a chunk that nobody needs any more.
+    pub(crate) fn recycle(&mut self, chunk: &Chunk) {
+        if self.spares.len() < SPARE_FILES_MAX {
+            self.spares.push(Spare { path: chunk.path.clone(), file: chunk.file.clone() });
+        } else if let Err(error) = self.world.disk.remove(&chunk.path) {
+            tracing::warn!(%error, "a log file that is no longer needed could not be removed");
+        }
+    }
+
+    /// Makes the names of all files durable.
+    pub(crate) fn sync_names(&self) -> Result<()> {
+        Ok(self.world.disk.sync_dir(&self.dir)?)
+    }
+}

@@ -1,0 +1,69 @@
+//! THE deleter of objects. For now it thins the heads of volumes that this run owns.
+
+use std::collections::BTreeMap;
+
+use esker_format::{head::Head, ids::VolumeId, names};
+
+use crate::{
+    Result,
+    core::heads::{HeadFacts, deletable},
+    pool::Pool,
+};
+
+/// Deletions in one pass, so that a pass is short; the next commit brings the next pass.
+const DELETIONS_PER_PASS: usize = 16;
+
+/// What the owner of a volume knows of its heads.
+pub struct Heads {
+    /// By number; `None` until the head was read.
+    known: BTreeMap<u64, Option<HeadFacts>>,
+    /// Numbers that no history goes through (rule H3).
+    strays: Vec<u64>,
+}
+
+impl Heads {
+    /// The heads that a LIST showed when the volume was opened.
+    pub(crate) fn new(numbers: &[u64], strays: &[u64]) -> Self {
+        Self { known: numbers.iter().map(|number| (*number, None)).collect(), strays: strays.to_vec() }
+    }
+
+    /// This run wrote one more.
+    pub(crate) fn written(&mut self, head: &Head) {
+        self.known.insert(head.number, Some(HeadFacts::of(head)));
+    }
+
+    /// Deletes some of what may go. A failure is only reported: the next pass tries again.
+    pub(crate) async fn pass(&mut self, pool: &Pool, volume: VolumeId) {
+        if let Err(error) = self.try_pass(pool, volume).await {
+            tracing::warn!(%volume, %error, "old heads could not be removed");
+        }
+    }
+
+    async fn try_pass(&mut self, pool: &Pool, volume: VolumeId) -> Result<()> {
+        if self.known.len() <= crate::core::heads::HEADS_KEPT && self.strays.is_empty() {
+            return Ok(());
+        }
+        let unread: Vec<u64> =
+            self.known.iter().filter(|(_, facts)| facts.is_none()).map(|(number, _)| *number).collect();
+        for number in unread {
+            match pool.head(volume, number).await? {
+                Some(head) => self.known.insert(number, Some(HeadFacts::of(&head))),
+                None => self.known.remove(&number),
+            };
+        }
+        let facts: Vec<HeadFacts> = self.known.values().copied().flatten().collect();
+        for number in deletable(&facts).into_iter().take(DELETIONS_PER_PASS) {
+            delete(pool, volume, number).await?;
+            self.known.remove(&number);
+        }
+        while let Some(stray) = self.strays.last() {
+            delete(pool, volume, *stray).await?;
+            self.strays.pop();
+        }
+        Ok(())
+    }
+}
+
+async fn delete(pool: &Pool, volume: VolumeId, number: u64) -> Result<()> {
+    Ok(pool.world().objects.delete(&names::head(volume, number)).await?)
+}

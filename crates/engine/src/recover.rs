@@ -1,0 +1,295 @@
+//! THE way from disk and store to a running volume. Every opening goes through here.
+//!
+//! Opening for writing, in numbered steps; after a crash at any of them, opening again is right:
+//! 1. Find the newest head. Find the local log whose id the last head that is not a fence carries; no other
+//!    log is ever replayed (rule H5).
+//! 2. Scan that log from the head's sequence on. Damage refuses the volume here, before anything has changed.
+//! 3. Sync what was found, so that it cannot be lost by a later power loss.
+//! 4. Claim: the next head, with the id of this log (or of a fresh one). Lost: start again at 1.
+//! 5. Build the map: pages, then the tail's segments in order, then the log's records.
+//! 6. Start a fresh chunk of the new epoch; its header says where the older epoch ended.
+//! 7. Logs that were not replayed are moved aside, and reported.
+
+use std::sync::Arc;
+
+use esker_format::{
+    address::Address,
+    chunk::RecordKind,
+    head::{Head, HeadKind},
+    ids::{LogId, LogPosition, VolumeId},
+    property::Properties,
+    segment::SegmentIndex,
+};
+use esker_io::BoxFuture;
+use futures_util::future::try_join_all;
+
+use crate::{
+    EngineError, Result, checkpoint,
+    commit::{self, Chain, Claim, Intent, Owner},
+    core::{fold::check_runs, map::Map},
+    log::{
+        Log, LogDirectory, LogIdentity, LogStart, Pending,
+        scan::{self, Scan},
+    },
+    pool::{Newest, Pool},
+    reclaim::Heads,
+    segment_ids::SegmentIds,
+    volume::{Committed, Effective, Identity, Limits, Pipeline, PipelineStart, Volume, Writer, blocks_of},
+};
+
+pub use crate::log::scan::Torn;
+
+/// How to open a volume for writing.
+#[derive(Clone)]
+pub struct Opening {
+    /// The pool.
+    pub pool: Arc<Pool>,
+    /// Segment ids of this run.
+    pub ids: Arc<SegmentIds>,
+    /// This run.
+    pub owner: Owner,
+    /// The volume's name, for messages.
+    pub name: String,
+    /// The volume.
+    pub volume: VolumeId,
+    /// Bounds.
+    pub limits: Limits,
+    /// The operator's way out of a damaged log: drop everything at and behind this position.
+    pub discard_after: Option<u64>,
+}
+
+/// An open volume, and the work that must run beside it.
+pub struct Opened {
+    /// The volume.
+    pub volume: Arc<Volume>,
+    /// Runs until the volume is drained or has stopped.
+    pub work: BoxFuture<'static, ()>,
+    /// What was found.
+    pub report: Report,
+}
+
+/// What an opening found.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// The epoch that the claim began.
+    pub epoch: u64,
+    /// Records replayed from the local log.
+    pub replayed: usize,
+    /// The tail that was cut off, if one was.
+    pub torn: Option<Torn>,
+    /// Logs that were not replayed, and where they are now.
+    pub set_aside: Vec<String>,
+}
+
+/// Opens a volume for writing.
+pub async fn open(opening: &Opening) -> Result<Opened> {
+    for _ in 0..commit::claim_tries_max() {
+        let newest = opening.pool.newest_head(opening.volume).await?;
+        if newest.head.kind == HeadKind::Deleted {
+            return Err(EngineError::NotFound(format!("volume {} (it was deleted)", opening.name)));
+        }
+        let carried = carried_log(opening, &newest.head).await?;
+        let found = find_log(opening, &newest, carried)?;
+        let log = found.as_ref().map_or_else(|| fresh_log(opening), |(log, _)| *log);
+        // As often as it takes: a claim whose outcome is unknown would leave the volume to nobody.
+        let never = || false;
+        match commit::try_claim(&opening.pool, &newest, opening.owner, Intent::Write(log), never).await? {
+            Claim::Won(chain) => {
+                return start(opening, &newest, *chain, log, found.map(|(_, scan)| scan)).await;
+            }
+            Claim::Lost => {}
+        }
+    }
+    Err(commit::contended(opening.volume))
+}
+
+/// Opens a volume's newest committed state for reading. Claims nothing and writes nothing.
+pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Result<Arc<Volume>> {
+    let newest = pool.newest_head(volume).await?;
+    if newest.head.kind == HeadKind::Deleted {
+        return Err(EngineError::NotFound(format!("volume {name} (it was deleted)")));
+    }
+    let (map, _) = committed_map(&pool, &newest.head).await?;
+    Ok(Arc::new(Volume::new(identity(&pool, name, &newest.head), pool, map, None)))
+}
+
+/// The settings of a volume after inheritance.
+pub fn effective(volume: &Properties, pool: &Properties) -> Effective {
+    let inherited = volume.over(pool);
+    Effective {
+        durability: inherited.durability_or_built_in(),
+        compression: inherited.compression_or_built_in(),
+    }
+}
+
+/// The log that the newest head was made from, fences left aside: they are written by others than the
+/// volume's writer and change nothing.
+async fn carried_log(opening: &Opening, newest: &Head) -> Result<LogId> {
+    let mut head = newest.clone();
+    while head.kind == HeadKind::Fence {
+        let Some(previous) = head.previous else { break };
+        match opening.pool.head(opening.volume, previous.number).await? {
+            Some(before) => head = before,
+            None => break,
+        }
+    }
+    Ok(head.log)
+}
+
+/// The local log that may be replayed over `newest`, scanned.
+fn find_log(opening: &Opening, newest: &Newest, carried: LogId) -> Result<Option<(LogId, Scan)>> {
+    let world = opening.pool.world();
+    let directory = LogDirectory { volume: opening.volume };
+    // Rule H5: the only log that may be replayed is the one the newest history was made from.
+    if !directory.logs(world)?.contains(&carried) {
+        return Ok(None);
+    }
+    let request = scan::Request {
+        world,
+        directory,
+        log: carried,
+        covered: newest.head.sequence,
+        discard_after: opening.discard_after,
+    };
+    let scan = scan::scan(&request)?;
+    scan.sync()?;
+    Ok(Some((carried, scan)))
+}
+
+fn fresh_log(opening: &Opening) -> LogId {
+    LogId(opening.pool.world().random.id())
+}
+
+/// Steps 5 to 7.
+async fn start(
+    opening: &Opening,
+    newest: &Newest,
+    chain: Chain,
+    log: LogId,
+    scan: Option<Scan>,
+) -> Result<Opened> {
+    let world = opening.pool.world().clone();
+    let head = chain.newest().clone();
+    let (mut map, tail) = committed_map(&opening.pool, &head).await?;
+    let scan = match scan {
+        Some(scan) => scan,
+        None => fresh_directory(opening, log, head.sequence)?,
+    };
+    for pending in &scan.records {
+        replay(&mut map, &head, pending)?;
+    }
+    let mut report =
+        Report { epoch: head.epoch, replayed: scan.records.len(), torn: scan.torn, set_aside: Vec::new() };
+    let log_identity = LogIdentity { volume: opening.volume, log, epoch: head.epoch };
+    let log_start = LogStart {
+        next_sequence: scan.last_sequence.max(head.sequence) + 1,
+        chunks: scan.chunks,
+        pending: scan.records.into(),
+        next_chunk: scan.next_chunk,
+        files: scan.files,
+    };
+    let started = Log::start(world.clone(), log_identity, log_start)?;
+    report.set_aside = set_others_aside(opening, log)?;
+    let committed = Committed {
+        number: head.number,
+        epoch: head.epoch,
+        sequence: head.sequence,
+        tail_segments: head.tail.len(),
+    };
+    let writer = Writer::new(started, opening.ids.clone(), opening.limits, committed);
+    let pool = opening.pool.clone();
+    let volume = Volume::new(identity(&pool, &opening.name, &head), pool, map, Some(writer));
+    let volume = Arc::new(volume);
+    let mut heads = Heads::new(&newest.numbers, &newest.strays);
+    heads.written(&head);
+    let pipeline = Pipeline::new(volume.clone(), PipelineStart { chain, heads, tail });
+    let directory = LogDirectory { volume: opening.volume };
+    let work = Box::pin(async move {
+        // What is released is in the store to the last record: its log is not needed any more.
+        if pipeline.run().await
+            && let Err(error) = directory.remove(&world, log)
+        {
+            tracing::warn!(%error, "the log of a released volume could not be removed");
+        }
+    });
+    Ok(Opened { volume, work, report })
+}
+
+/// The directory of a fresh log, its names durable, as a scan that found nothing.
+fn fresh_directory(opening: &Opening, log: LogId, covered: u64) -> Result<Scan> {
+    let world = opening.pool.world();
+    let directory = LogDirectory { volume: opening.volume };
+    directory.create(world, log)?;
+    scan::scan(&scan::Request { world, directory, log, covered, discard_after: None })
+}
+
+/// The map as of a head, and the indexes of its tail.
+pub(crate) async fn committed_map(pool: &Pool, head: &Head) -> Result<(Map, Vec<Arc<SegmentIndex>>)> {
+    let blocks = blocks_of(head.size_bytes);
+    let mut map = Map::new(blocks);
+    let fetcher = pool.fetcher();
+    let indexes = try_join_all(head.tail.iter().map(|segment| fetcher.index(segment.id, Some(segment))));
+    checkpoint::load(fetcher, head.root.clone(), blocks, &mut map).await?;
+    let tail = indexes.await?;
+    for index in &tail {
+        check_runs(index.id, &index.runs, blocks)?;
+        for run in &index.runs {
+            map.apply_run(run, index.id);
+        }
+    }
+    Ok((map, tail))
+}
+
+fn replay(map: &mut Map, head: &Head, pending: &Pending) -> Result<()> {
+    let record = &pending.record;
+    let blocks = blocks_of(head.size_bytes);
+    if record.lba.checked_add(record.blocks).is_none_or(|end| end > blocks) {
+        return Err(EngineError::Damaged {
+            object: format!("record {} of the log of volume {}", record.sequence, head.volume),
+            message: format!(
+                "expected a range inside {blocks} blocks, found {} blocks at {}",
+                record.blocks, record.lba
+            ),
+        });
+    }
+    match record.kind {
+        RecordKind::Write => map.replay_write(record.lba, record.blocks, LogPosition(pending.position())),
+        RecordKind::Hole => drop(map.set_range(record.lba, record.blocks, Address::HOLE)),
+        RecordKind::Zero => drop(map.set_range(record.lba, record.blocks, Address::ZERO)),
+    }
+    Ok(())
+}
+
+/// Moves every other log of the volume out of the way; one that holds no record is removed.
+fn set_others_aside(opening: &Opening, log: LogId) -> Result<Vec<String>> {
+    let world = opening.pool.world();
+    let directory = LogDirectory { volume: opening.volume };
+    let mut moved = Vec::new();
+    for other in directory.logs(world)? {
+        if other == log {
+            continue;
+        }
+        let request = scan::Request { world, directory, log: other, covered: 0, discard_after: None };
+        let empty = scan::scan(&request).is_ok_and(|scan| scan.records() == 0 && scan.torn.is_none());
+        if empty {
+            directory.remove(world, other)?;
+        } else {
+            let path = directory.set_aside(world, other)?;
+            tracing::warn!(
+                volume = %opening.name, %path,
+                "a local log was not replayed, because the volume's history went on without it; it is kept there"
+            );
+            moved.push(path);
+        }
+    }
+    Ok(moved)
+}
+
+fn identity(pool: &Pool, name: &str, head: &Head) -> Identity {
+    Identity {
+        name: name.to_owned(),
+        id: head.volume,
+        size_bytes: head.size_bytes,
+        effective: effective(&head.properties, &pool.record().properties),
+    }
+}

@@ -1,0 +1,53 @@
+//! The two kinds of bulk objects: segments and page packs.
+
+use bytes::Bytes;
+use esker_format::{
+    head::TailSegment,
+    ids::{PackId, SegmentId},
+    names,
+    segment::EncodedSegment,
+};
+use esker_io::World;
+
+use super::{Settled, settle};
+use crate::{EngineError, Result, commit::Uploaded};
+
+/// Uploads a segment. What it returns is the only thing that a head can name (invariant 2).
+pub(crate) async fn segment(
+    world: &World,
+    id: SegmentId,
+    encoded: EncodedSegment,
+    give_up: impl Fn() -> bool,
+) -> Result<Uploaded> {
+    let tail = TailSegment {
+        id,
+        first_sequence: encoded.index.first_sequence,
+        last_sequence: encoded.index.last_sequence,
+        object_bytes: encoded.bytes.len() as u64,
+        index_hash: encoded.index_hash,
+    };
+    create(world, &names::segment(id), Bytes::from(encoded.bytes), give_up).await?;
+    Ok(Uploaded(tail))
+}
+
+/// Uploads a page pack.
+pub(crate) async fn pack(
+    world: &World,
+    id: PackId,
+    encoded: Vec<u8>,
+    give_up: impl Fn() -> bool,
+) -> Result<()> {
+    create(world, &names::pack(id), Bytes::from(encoded), give_up).await
+}
+
+async fn create(world: &World, name: &str, body: Bytes, give_up: impl Fn() -> bool) -> Result<()> {
+    // The attempt id is in the bytes, so the same bytes are the same attempt.
+    let sent = body.clone();
+    match settle(world, name, body, move |held| *held == sent, give_up).await? {
+        Settled::Ours => Ok(()),
+        Settled::Theirs(_) => Err(EngineError::Damaged {
+            object: name.to_owned(),
+            message: "expected a name that nobody else can take, found another object there".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,265 @@
+//! An open volume: its map, its log, and the state that front ends and the pipeline share.
+
+mod pipeline;
+mod read;
+mod status;
+mod write;
+
+use std::sync::Arc;
+
+use esker_format::{
+    BLOCK_BYTES,
+    ids::{Sequence, VolumeId},
+    property::{Compression, Durability},
+};
+use esker_io::sync::{
+    Event, Mutex, Sharded,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+pub(crate) use pipeline::{Pipeline, Start as PipelineStart};
+pub use read::{ExtentState, ReadStep};
+pub use status::{Status, VolumeStatus};
+pub use write::{Change, OwnedChange, WriteStep};
+
+use crate::{EngineError, Result, core::map::Map, log::Log, pool::Pool, segment_ids::SegmentIds};
+
+/// The settings of a volume after inheritance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effective {
+    /// What may be lost with the host.
+    pub durability: Durability,
+    /// How frames are compressed.
+    pub compression: Compression,
+}
+
+/// Bounds of one volume.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Log bytes that may be uncommitted; at the bound writes wait.
+    pub dirty_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { dirty_bytes_max: 1 << 30 }
+    }
+}
+
+/// A volume that is open for reading, and for writing when this run is its writer.
+pub struct Volume {
+    pub(crate) name: String,
+    pub(crate) id: VolumeId,
+    pub(crate) size_bytes: u64,
+    pub(crate) effective: Effective,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) map: Sharded<Map>,
+    pub(crate) writer: Option<Writer>,
+    /// Fast answer to "may this volume be written?".
+    running: AtomicBool,
+    status: Mutex<Status>,
+}
+
+/// What only the writer of a volume has.
+pub(crate) struct Writer {
+    pub(crate) log: Arc<Log>,
+    pub(crate) ids: Arc<SegmentIds>,
+    pub(crate) limits: Limits,
+    /// Something was committed, or the volume stopped: writes that wait look again.
+    pub(crate) room: Event,
+    /// The pipeline should look at the log.
+    pub(crate) wake: Event,
+    /// Log position at which a write wakes the pipeline; `u64::MAX` when it is awake anyway.
+    wake_at: AtomicU64,
+    draining: AtomicBool,
+    /// Tries at the store end with "unknown".
+    abandoned: AtomicBool,
+    /// The pipeline has ended.
+    ended: Event,
+    ended_with: Mutex<Option<Result<()>>>,
+    committed: Mutex<Committed>,
+}
+
+/// What the store holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Committed {
+    pub(crate) number: u64,
+    pub(crate) epoch: u64,
+    pub(crate) sequence: u64,
+    pub(crate) tail_segments: usize,
+}
+
+impl Writer {
+    pub(crate) fn new(log: Log, ids: Arc<SegmentIds>, limits: Limits, committed: Committed) -> Self {
+        Self {
+            log: Arc::new(log),
+            ids,
+            limits,
+            room: Event::new(),
+            wake: Event::new(),
+            wake_at: AtomicU64::new(u64::MAX),
+            draining: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            ended: Event::new(),
+            ended_with: Mutex::new(None),
+            committed: Mutex::new(committed),
+        }
+    }
+
+    /// Whether writes have to wait.
+    fn is_full(&self) -> bool {
+        self.log.dirty_bytes() >= self.limits.dirty_bytes_max
+    }
+
+    /// Called after each append; one atomic load unless the pipeline sleeps and enough has come.
+    fn wake_pipeline(&self) {
+        let wake_at = self.wake_at.load(Ordering::Acquire);
+        if wake_at != u64::MAX && self.log.end_position() >= wake_at {
+            self.wake_at.store(u64::MAX, Ordering::Release);
+            self.wake.notify();
+        }
+    }
+}
+
+impl Volume {
+    pub(crate) fn new(identity: Identity, pool: Arc<Pool>, map: Map, writer: Option<Writer>) -> Self {
+        Self {
+            name: identity.name,
+            id: identity.id,
+            size_bytes: identity.size_bytes,
+            effective: identity.effective,
+            pool,
+            map: Sharded::new(map),
+            running: AtomicBool::new(writer.is_some()),
+            status: Mutex::new(if writer.is_some() { Status::Running } else { Status::ReadOnly }),
+            writer,
+        }
+    }
+
+    /// The volume's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The volume's id.
+    pub fn id(&self) -> VolumeId {
+        self.id
+    }
+
+    /// Its size in bytes, a multiple of 4096.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Whether this run may not write it.
+    pub fn read_only(&self) -> bool {
+        self.writer.is_none()
+    }
+
+    /// Makes every write that was acknowledged before this call durable on the local disk. Blocks.
+    pub fn flush(&self) -> Result<()> {
+        let Some(writer) = &self.writer else {
+            return Ok(());
+        };
+        self.check_running()?;
+        let last = writer.log.last_sequence();
+        writer.log.sync_to(last).inspect_err(|error| self.stop(error))
+    }
+
+    /// The highest sequence that was written; equal sequences mean equal contents.
+    pub fn last_sequence(&self) -> Sequence {
+        Sequence(self.writer.as_ref().map_or(0, |writer| writer.log.last_sequence()))
+    }
+
+    /// The highest sequence that the store holds.
+    pub fn committed_sequence(&self) -> Sequence {
+        Sequence(self.writer.as_ref().map_or(0, |writer| writer.committed.lock().sequence))
+    }
+
+    /// Log bytes that the store does not hold yet.
+    pub fn dirty_bytes(&self) -> u64 {
+        self.writer.as_ref().map_or(0, |writer| writer.log.dirty_bytes())
+    }
+
+    /// The writer, if writes are allowed now.
+    pub(crate) fn writable(&self) -> Result<&Writer> {
+        let Some(writer) = &self.writer else {
+            return Err(EngineError::Invalid(format!("volume {} is open read-only", self.name)));
+        };
+        self.check_running()?;
+        Ok(writer)
+    }
+
+    fn check_running(&self) -> Result<()> {
+        if self.running.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match &*self.status.lock() {
+            Status::Running | Status::ReadOnly => Ok(()),
+            Status::Draining | Status::Closed => Err(EngineError::Closing(self.name.clone())),
+            Status::Failed(error) => Err(error.clone()),
+        }
+    }
+
+    /// Fail-stop: the first failure stays, writes and flushes fail from now on; reads go on.
+    pub(crate) fn stop(&self, error: &EngineError) {
+        let mut status = self.status.lock();
+        if matches!(*status, Status::Running | Status::Draining) {
+            tracing::error!(volume = %self.name, %error, "the volume stops");
+            *status = Status::Failed(error.clone());
+        }
+        drop(status);
+        self.running.store(false, Ordering::Release);
+        if let Some(writer) = &self.writer {
+            writer.wake.notify();
+            writer.room.notify();
+        }
+    }
+
+    /// Seals, uploads and commits everything, and releases the volume. Writes fail from now on.
+    /// Returns when the released head is settled, or with the reason why it cannot be.
+    pub async fn drain(&self) -> Result<()> {
+        let Some(writer) = &self.writer else {
+            return Ok(());
+        };
+        {
+            let mut status = self.status.lock();
+            if matches!(*status, Status::Running) {
+                *status = Status::Draining;
+            }
+            self.running.store(false, Ordering::Release);
+        }
+        writer.draining.store(true, Ordering::Release);
+        writer.wake.notify();
+        writer.room.notify();
+        loop {
+            let seen = writer.ended.generation();
+            if let Some(outcome) = writer.ended_with.lock().clone() {
+                return outcome;
+            }
+            writer.ended.wait_past(seen).await;
+        }
+    }
+
+    /// Makes requests to the store that are tried again and again give up; what was not committed stays
+    /// in the log for the next start.
+    pub fn abandon(&self) {
+        if let Some(writer) = &self.writer {
+            writer.abandoned.store(true, Ordering::Release);
+            writer.wake.notify();
+        }
+    }
+}
+
+/// What a volume is called and how it is set.
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    pub(crate) id: VolumeId,
+    pub(crate) size_bytes: u64,
+    pub(crate) effective: Effective,
+}
+
+/// Bytes to whole blocks.
+pub(crate) fn blocks_of(bytes: u64) -> u64 {
+    bytes / BLOCK_BYTES as u64
+}

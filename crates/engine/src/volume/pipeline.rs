@@ -1,0 +1,464 @@
+//! From the log to the store: cut → seal → upload → commit → apply → release, and checkpoints.
+//!
+//! One task a volume. Seals are encoded and uploaded side by side; commits are made in the order of the log,
+//! one at a time. The order *segment durable → commit → apply → release* makes a crash after each step replay to
+//! the same map: an orphan segment is the only residue.
+
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use esker_format::{
+    head::{HeadKind, TAIL_SEGMENTS_MAX},
+    ids::{AttemptId, PackId, SegmentId},
+    page::{LEAF_BLOCKS, PackWriter, PageRef},
+    segment::{RunKind, SegmentHeader, SegmentIndex},
+};
+use esker_io::{BoxFuture, World, sync::atomic::Ordering};
+use futures_util::{Stream, stream::FuturesUnordered};
+
+use super::{Committed, Volume, Writer, blocks_of};
+use crate::{
+    EngineError, Result, checkpoint,
+    commit::{Chain, Change, NewRoot, Uploaded},
+    core::policy::{self, CHECKPOINT_AT, Choice, View, Yield},
+    log::Cut,
+    reclaim,
+    seal::{Move, seal},
+    upload,
+};
+
+/// Map entries that change under one hold of the guard: well below 100 µs.
+const APPLY_SLICE: usize = 512;
+
+/// A seal that is durable in the store.
+struct Done {
+    order: u64,
+    uploaded: Uploaded,
+    index: Arc<SegmentIndex>,
+    moves: Vec<Move>,
+    end: u64,
+    blocks: u64,
+}
+
+/// How long background work waits before it asks a store again that did not answer.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// What one round of the loop waits for.
+enum Happened {
+    Woken,
+    Sealed(Result<Done>),
+    Committed(Box<CommitEnd>),
+    Checkpointed(Result<NewRoot>),
+    Prepared(Result<()>),
+    Reclaimed(Box<reclaim::Heads>),
+}
+
+struct CommitEnd {
+    chain: Chain,
+    outcome: Result<()>,
+    done: Vec<Done>,
+    root: Option<NewRoot>,
+}
+
+/// What a pipeline begins with.
+pub(crate) struct Start {
+    pub(crate) chain: Chain,
+    pub(crate) heads: reclaim::Heads,
+    /// The indexes of the tail's segments, in its order.
+    pub(crate) tail: Vec<Arc<SegmentIndex>>,
+}
+
+/// The background work of one volume that is open for writing.
+pub(crate) struct Pipeline {
+    volume: Arc<Volume>,
+    /// Here while no commit is on its way (rule H1: one head PUT at most).
+    chain: Option<Chain>,
+    heads: Option<reclaim::Heads>,
+    tail: Vec<Arc<SegmentIndex>>,
+    seals: FuturesUnordered<BoxFuture<'static, Result<Done>>>,
+    next_order: u64,
+    next_commit: u64,
+    ready: BTreeMap<u64, Done>,
+    new_root: Option<NewRoot>,
+    commit: Option<BoxFuture<'static, Box<CommitEnd>>>,
+    checkpoint: Option<BoxFuture<'static, Result<NewRoot>>>,
+    prepare: Option<BoxFuture<'static, Result<()>>>,
+    reclaim: Option<BoxFuture<'static, Box<reclaim::Heads>>>,
+    timer: Option<BoxFuture<'static, ()>>,
+    stored: Yield,
+    released: bool,
+}
+
+impl Pipeline {
+    pub(crate) fn new(volume: Arc<Volume>, start: Start) -> Self {
+        Self {
+            volume,
+            chain: Some(start.chain),
+            heads: Some(start.heads),
+            tail: start.tail,
+            seals: FuturesUnordered::new(),
+            next_order: 0,
+            next_commit: 0,
+            ready: BTreeMap::new(),
+            new_root: None,
+            commit: None,
+            checkpoint: None,
+            prepare: None,
+            reclaim: None,
+            timer: None,
+            stored: Yield::default(),
+            released: false,
+        }
+    }
+
+    /// Runs until the volume is released (true) or has stopped.
+    pub(crate) async fn run(mut self) -> bool {
+        let volume = self.volume.clone();
+        let writer = volume.writer.as_ref().expect("only writers have a pipeline");
+        let outcome = self.work(writer).await;
+        if let Err(error) = &outcome {
+            volume.stop(error);
+        }
+        writer.log.close();
+        let released = outcome.is_ok();
+        volume.closed(writer, outcome);
+        released
+    }
+
+    async fn work(&mut self, writer: &Writer) -> Result<()> {
+        loop {
+            let seen = writer.wake.generation();
+            // From here on a write that finds more than this wakes us.
+            writer.wake_at.store(writer.log.end_position() + 1, Ordering::Release);
+            self.begin_work(writer)?;
+            if self.released {
+                return Ok(());
+            }
+            let happened = self.next(writer, seen).await;
+            writer.wake_at.store(u64::MAX, Ordering::Release);
+            self.handle(writer, happened)?;
+            self.check_stopped(writer)?;
+        }
+    }
+
+    /// After a fail-stop nothing more is taken out of this log (invariant I11).
+    fn check_stopped(&self, writer: &Writer) -> Result<()> {
+        if !writer.draining.load(Ordering::Acquire) {
+            self.volume.check_running()?;
+        }
+        if let super::Status::Failed(error) = &*self.volume.status.lock() {
+            return Err(error.clone());
+        }
+        Ok(())
+    }
+
+    /// Begins everything that can begin now.
+    fn begin_work(&mut self, writer: &Writer) -> Result<()> {
+        let draining = writer.draining.load(Ordering::Acquire);
+        self.begin_seals(writer, draining);
+        if self.checkpoint.is_none() && self.new_root.is_none() {
+            self.begin_checkpoint();
+        }
+        if self.prepare.is_none() && !draining {
+            self.prepare = writer.log.wants_file().map(|request| {
+                let (log, world) = (writer.log.clone(), self.world().clone());
+                let job = move || log.file_created(request.create(&world));
+                esker_io::run(&*self.world().cpu, job)
+            });
+        }
+        self.begin_commit(writer, draining);
+        Ok(())
+    }
+
+    fn begin_seals(&mut self, writer: &Writer, draining: bool) {
+        self.timer = None;
+        loop {
+            let backlog = writer.log.backlog();
+            let now_ms = self.world().clock.monotonic().as_millis() as u64;
+            let view = View {
+                backlog_blocks: backlog.blocks,
+                oldest_age_ms: backlog.oldest_ms.map(|at| now_ms.saturating_sub(at)),
+                dirty_bytes: writer.log.dirty_bytes(),
+                dirty_bound: writer.limits.dirty_bytes_max,
+                in_flight: self.seals.len() + self.ready.len(),
+                draining,
+            };
+            match policy::next_seal(&view, self.volume.effective.durability, &self.stored) {
+                Choice::Seal { blocks_max } => {
+                    let cut =
+                        writer.log.cut(blocks_max).expect("a backlog was seen, and only this task cuts");
+                    self.seals.push(Box::pin(seal_and_upload(self.volume.clone(), self.next_order, cut)));
+                    self.next_order += 1;
+                }
+                Choice::Wait { ms } => {
+                    self.timer = Some(self.world().clock.sleep(Duration::from_millis(ms.max(1))));
+                    return;
+                }
+                Choice::Idle => return,
+            }
+        }
+    }
+
+    fn begin_checkpoint(&mut self) {
+        let Some(chain) = &self.chain else {
+            return;
+        };
+        if chain.newest().tail.len() >= CHECKPOINT_AT {
+            let changes: Vec<_> = self.tail.iter().map(|index| (index.id, index.clone())).collect();
+            let head = chain.newest();
+            assert_eq!(head.tail.len(), changes.len(), "the indexes at hand are those of the tail");
+            let (old, sequence) = (head.root.clone(), head.sequence);
+            self.checkpoint = Some(Box::pin(write_pages(self.volume.clone(), old, changes, sequence)));
+        }
+    }
+
+    /// Commits what is ready, in order; releases the volume when it drains and nothing is left.
+    fn begin_commit(&mut self, writer: &Writer, draining: bool) {
+        let Some(chain) = &self.chain else {
+            return;
+        };
+        let root = self.new_root.take();
+        let folded = root.as_ref().map_or(0, |root| root.sequence);
+        let tail = chain.newest().tail.iter().filter(|segment| segment.last_sequence > folded).count();
+        let mut done = Vec::new();
+        while tail + done.len() < TAIL_SEGMENTS_MAX {
+            let Some(next) = self.ready.remove(&self.next_commit) else {
+                break;
+            };
+            self.next_commit += 1;
+            done.push(next);
+        }
+        let nothing_left = self.seals.is_empty() && self.ready.is_empty() && self.checkpoint.is_none();
+        let release =
+            draining && nothing_left && done.is_empty() && root.is_none() && writer.log.backlog().is_empty();
+        if done.is_empty() && root.is_none() && !release {
+            return;
+        }
+        let mut chain = self.chain.take().expect("it was seen above");
+        let change = Change {
+            kind: if release { HeadKind::Released } else { HeadKind::Data },
+            segments: done.iter().map(|done: &Done| done.uploaded.clone()).collect(),
+            root: root.clone(),
+        };
+        let volume = self.volume.clone();
+        self.commit = Some(Box::pin(async move {
+            let world = volume.pool.world();
+            let outcome = chain.commit(world, change, || volume.gives_up()).await;
+            if outcome.is_ok() {
+                apply(&volume, &done).await;
+            }
+            Box::new(CommitEnd { chain, outcome, done, root })
+        }));
+    }
+
+    fn handle(&mut self, writer: &Writer, happened: Happened) -> Result<()> {
+        match happened {
+            Happened::Woken => {}
+            Happened::Sealed(done) => {
+                let done = done?;
+                self.ready.insert(done.order, done);
+            }
+            Happened::Checkpointed(root) => self.new_root = Some(root?),
+            Happened::Prepared(outcome) => {
+                if let Err(error) = outcome {
+                    tracing::warn!(volume = %self.volume.name, %error, "no log file could be prepared");
+                }
+            }
+            Happened::Committed(end) => self.committed(writer, *end)?,
+            Happened::Reclaimed(heads) => self.heads = Some(*heads),
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, writer: &Writer, end: CommitEnd) -> Result<()> {
+        let CommitEnd { chain, outcome, done, root } = end;
+        outcome?;
+        let head = chain.newest();
+        *writer.committed.lock() = Committed {
+            number: head.number,
+            epoch: head.epoch,
+            sequence: head.sequence,
+            tail_segments: head.tail.len(),
+        };
+        self.released = head.kind == HeadKind::Released;
+        for done in done {
+            self.stored.learn(done.blocks, done.uploaded.0.object_bytes);
+            writer.log.release(done.end);
+            self.tail.push(done.index);
+        }
+        if let Some(root) = root {
+            let (folded, kept) = std::mem::take(&mut self.tail)
+                .into_iter()
+                .partition(|index: &Arc<SegmentIndex>| index.last_sequence <= root.sequence);
+            self.tail = kept;
+            deflate(&self.volume, &folded);
+        }
+        writer.room.notify();
+        if let Some(mut heads) = self.heads.take() {
+            heads.written(head);
+            let volume = self.volume.clone();
+            self.reclaim = Some(Box::pin(async move {
+                heads.pass(&volume.pool, volume.id).await;
+                Box::new(heads)
+            }));
+        }
+        self.chain = Some(chain);
+        Ok(())
+    }
+
+    /// Waits for the first thing that happens; the order of looking is fixed.
+    async fn next(&mut self, writer: &Writer, seen: u64) -> Happened {
+        let mut woken = Box::pin(writer.wake.wait_past(seen));
+        poll_fn(|context| {
+            if let Some(end) = poll_slot(&mut self.commit, context) {
+                return Poll::Ready(Happened::Committed(end));
+            }
+            if let Some(root) = poll_slot(&mut self.checkpoint, context) {
+                return Poll::Ready(Happened::Checkpointed(root));
+            }
+            if let Some(outcome) = poll_slot(&mut self.prepare, context) {
+                return Poll::Ready(Happened::Prepared(outcome));
+            }
+            if let Some(heads) = poll_slot(&mut self.reclaim, context) {
+                return Poll::Ready(Happened::Reclaimed(heads));
+            }
+            if let Poll::Ready(Some(done)) = Pin::new(&mut self.seals).poll_next(context) {
+                return Poll::Ready(Happened::Sealed(done));
+            }
+            let timer = poll_slot(&mut self.timer, context).is_some();
+            if timer || woken.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Happened::Woken);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn world(&self) -> &World {
+        self.volume.pool.world()
+    }
+}
+
+/// Polls what is in the slot; takes it out when it has ended.
+fn poll_slot<T>(slot: &mut Option<BoxFuture<'static, T>>, context: &mut Context<'_>) -> Option<T> {
+    match slot.as_mut()?.as_mut().poll(context) {
+        Poll::Ready(value) => {
+            *slot = None;
+            Some(value)
+        }
+        Poll::Pending => None,
+    }
+}
+
+/// Does what needs the store again and again while the store is away, until the volume gives up.
+async fn insist<T, F: Future<Output = Result<T>>>(volume: &Volume, mut work: impl FnMut() -> F) -> Result<T> {
+    loop {
+        match work().await {
+            Err(error @ (EngineError::Store(_) | EngineError::Unknown { .. })) if !volume.gives_up() => {
+                tracing::warn!(volume = %volume.name, %error, "the store does not answer, trying again");
+                volume.pool.world().clock.sleep(STORE_RETRY).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn seal_and_upload(volume: Arc<Volume>, order: u64, cut: Cut) -> Result<Done> {
+    let world = volume.pool.world();
+    let writer = volume.writer.as_ref().expect("only writers seal");
+    let id = insist(&volume, || writer.ids.next()).await?;
+    let mut salt = [0; 32];
+    world.random.fill(&mut salt);
+    let attempt = AttemptId(world.random.id());
+    let header = SegmentHeader { pool: volume.pool.id(), id, attempt, key_id: 0, salt };
+    let (log, compression) = (writer.log.clone(), volume.effective.compression);
+    let sealed = esker_io::run(&*world.cpu, move || seal(&log, &cut, header, compression)).await?;
+    let index = Arc::new(sealed.encoded.index.clone());
+    let uploaded = upload::segment(world, sealed.id, sealed.encoded, || volume.gives_up()).await?;
+    Ok(Done { order, uploaded, index, moves: sealed.moves, end: sealed.end, blocks: sealed.blocks_written })
+}
+
+/// Moves map entries from the log to the segments, unless a newer write came; then waits until no reader
+/// can hold one of the old positions.
+async fn apply(volume: &Arc<Volume>, done: &[Done]) {
+    for done in done {
+        for slice in done.moves.chunks(APPLY_SLICE) {
+            let map = volume.map.read();
+            for step in slice {
+                map.apply(step.lba, step.from, step.to);
+            }
+        }
+    }
+    drop(volume.map.write());
+}
+
+/// Makes the leaves that these segments changed compact again, one at a time.
+fn deflate(volume: &Volume, folded: &[Arc<SegmentIndex>]) {
+    let mut leaves: Vec<u64> = Vec::new();
+    for run in folded.iter().flat_map(|index| &index.runs) {
+        if matches!(run.kind, RunKind::Data { .. } | RunKind::Zero) && run.blocks <= LEAF_BLOCKS {
+            leaves.extend(run.lba / LEAF_BLOCKS..=(run.lba + run.blocks - 1) / LEAF_BLOCKS);
+        }
+    }
+    leaves.sort_unstable();
+    leaves.dedup();
+    for leaf in leaves {
+        volume.map.write().deflate(leaf);
+    }
+}
+
+/// Writes the pages that `changes` touch as one pack; returns the new root.
+async fn write_pages(
+    volume: Arc<Volume>,
+    old: Option<PageRef>,
+    changes: Vec<(SegmentId, Arc<SegmentIndex>)>,
+    sequence: u64,
+) -> Result<NewRoot> {
+    let world = volume.pool.world();
+    let (pages, root) = insist(&volume, || fold(&volume, &old, &changes)).await?;
+    if !pages.is_empty() {
+        upload::pack(world, pages.id(), pages.finish(), || volume.gives_up()).await?;
+    }
+    Ok(NewRoot { root, sequence })
+}
+
+async fn fold(
+    volume: &Volume,
+    old: &Option<PageRef>,
+    changes: &[(SegmentId, Arc<SegmentIndex>)],
+) -> Result<(PackWriter, Option<PageRef>)> {
+    let random = &volume.pool.world().random;
+    let mut pages = PackWriter::new(volume.pool.id(), PackId(random.id()), AttemptId(random.id()));
+    let fetcher = volume.pool.fetcher();
+    let root =
+        checkpoint::fold(fetcher, old.clone(), blocks_of(volume.size_bytes), changes, &mut pages).await?;
+    Ok((pages, root))
+}
+
+impl Volume {
+    fn gives_up(&self) -> bool {
+        let abandoned = self.writer.as_ref().is_some_and(|writer| writer.abandoned.load(Ordering::Acquire));
+        abandoned || matches!(*self.status.lock(), super::Status::Failed(_))
+    }
+
+    fn closed(&self, writer: &Writer, outcome: Result<()>) {
+        if outcome.is_ok() {
+            *self.status.lock() = super::Status::Closed;
+        }
+        *writer.ended_with.lock() = Some(outcome);
+        writer.ended.notify();
+        writer.room.notify();
+    }
+}
+
+impl crate::log::Backlog {
+    fn is_empty(&self) -> bool {
+        self.oldest_ms.is_none()
+    }
+}

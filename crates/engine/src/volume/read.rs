@@ -1,0 +1,182 @@
+//! Reads: one resolution against the map, log blocks copied under its guard, the rest from frames.
+
+use std::sync::Arc;
+
+use esker_format::{
+    BLOCK_BYTES,
+    address::{Address, AddressKind},
+};
+
+use super::Volume;
+use crate::{EngineError, Result, core::map::Extent, fetch::Part};
+
+/// How a read went.
+#[derive(Debug)]
+pub enum ReadStep {
+    /// The buffer is filled.
+    Done,
+    /// Something must come from the store: call [`Volume::read_later`]. The buffer's contents are unspecified.
+    Later,
+    /// It failed.
+    Failed(EngineError),
+}
+
+/// What a stretch of a volume holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExtentState {
+    /// Written data.
+    Data,
+    /// Never written, or trimmed: reads as zeros and takes no space.
+    Hole,
+    /// Zeros that were asked to be allocated, or written.
+    Zero,
+}
+
+impl Volume {
+    /// Reads `buffer.len()` bytes at `offset`, if nothing has to come from the store.
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> ReadStep {
+        match self.try_read(offset, buffer) {
+            Ok(true) => ReadStep::Done,
+            Ok(false) => ReadStep::Later,
+            Err(error) => ReadStep::Failed(error),
+        }
+    }
+
+    /// Reads `length` bytes at `offset`, waiting for the store.
+    pub async fn read_later(self: Arc<Self>, offset: u64, length: usize) -> Result<Vec<u8>> {
+        self.check_range(offset, length as u64)?;
+        let aligned = Aligned::around(offset, length);
+        let mut blocks = vec![0; aligned.bytes];
+        let parts = self.read_local(aligned.lba, &mut blocks)?;
+        if !parts.is_empty() {
+            self.pool.fetcher().read(&parts, &mut blocks).await?;
+        }
+        blocks.drain(..aligned.skip);
+        blocks.truncate(length);
+        Ok(blocks)
+    }
+
+    fn try_read(&self, offset: u64, buffer: &mut [u8]) -> Result<bool> {
+        self.check_range(offset, buffer.len() as u64)?;
+        let aligned = Aligned::around(offset, buffer.len());
+        if aligned.bytes == buffer.len() {
+            return self.try_read_blocks(aligned.lba, buffer);
+        }
+        let mut blocks = vec![0; aligned.bytes];
+        let done = self.try_read_blocks(aligned.lba, &mut blocks)?;
+        if done {
+            buffer.copy_from_slice(&blocks[aligned.skip..aligned.skip + buffer.len()]);
+        }
+        Ok(done)
+    }
+
+    pub(super) fn try_read_blocks(&self, lba: u64, buffer: &mut [u8]) -> Result<bool> {
+        let parts = self.read_local(lba, buffer)?;
+        Ok(parts.is_empty() || self.pool.fetcher().try_read(&parts, buffer))
+    }
+
+    /// Fills in zeros and log blocks; returns what lies in segments.
+    fn read_local(&self, lba: u64, buffer: &mut [u8]) -> Result<Vec<Part>> {
+        let mut extents = Vec::new();
+        let mut parts = Vec::new();
+        // The guard pins the log: no chunk is used again while a reader is inside (rule W9).
+        let map = self.map.read();
+        map.resolve(lba, (buffer.len() / BLOCK_BYTES) as u64, &mut extents);
+        for extent in extents {
+            let start = ((extent.lba - lba) as usize) * BLOCK_BYTES;
+            let end = start + extent.blocks as usize * BLOCK_BYTES;
+            match extent.address.kind() {
+                AddressKind::Hole | AddressKind::Zero => buffer[start..end].fill(0),
+                AddressKind::Log(position) => self.read_log(position.0, &mut buffer[start..end])?,
+                AddressKind::Segment(..) => {
+                    parts.push(Part { address: extent.address, blocks: extent.blocks, offset: start });
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    fn read_log(&self, position: u64, buffer: &mut [u8]) -> Result<()> {
+        let writer = self.writer.as_ref().expect("only a writer's map names the log");
+        writer.log.table().read(position, buffer)
+    }
+
+    /// The block at `lba` with its address at that moment; `None` when it has to come from the store.
+    pub(super) fn try_read_block(&self, lba: u64) -> Result<(Address, Option<Vec<u8>>)> {
+        let mut block = vec![0; BLOCK_BYTES];
+        let map = self.map.read();
+        let address = map.get(lba);
+        match address.kind() {
+            AddressKind::Hole | AddressKind::Zero => {}
+            AddressKind::Log(position) => self.read_log(position.0, &mut block)?,
+            AddressKind::Segment(..) => {
+                drop(map);
+                let part = Part { address, blocks: 1, offset: 0 };
+                if !self.pool.fetcher().try_read(&[part], &mut block) {
+                    return Ok((address, None));
+                }
+            }
+        }
+        Ok((address, Some(block)))
+    }
+
+    /// The block at a segment address, from the store if need be.
+    pub(super) async fn fetch_block(&self, address: Address) -> Result<Vec<u8>> {
+        let mut block = vec![0; BLOCK_BYTES];
+        let part = Part { address, blocks: 1, offset: 0 };
+        self.pool.fetcher().read(&[part], &mut block).await?;
+        Ok(block)
+    }
+
+    /// What `length` bytes at `offset` hold, as (bytes, state) in order. Ranges beyond the end are cut.
+    pub fn extents(&self, offset: u64, length: u64) -> Vec<(u64, ExtentState)> {
+        let end = offset.saturating_add(length).min(self.size_bytes);
+        if offset >= end {
+            return Vec::new();
+        }
+        let block = BLOCK_BYTES as u64;
+        let (first, last) = (offset / block, end.div_ceil(block));
+        let mut extents = Vec::new();
+        self.map.read().resolve(first, last - first, &mut extents);
+        let mut states: Vec<(u64, ExtentState)> = Vec::new();
+        for Extent { lba, blocks, address } in extents {
+            let state = match address.kind() {
+                AddressKind::Hole => ExtentState::Hole,
+                AddressKind::Zero => ExtentState::Zero,
+                AddressKind::Log(_) | AddressKind::Segment(..) => ExtentState::Data,
+            };
+            let bytes = ((lba + blocks) * block).min(end) - (lba * block).max(offset);
+            match states.last_mut() {
+                Some((before, last)) if *last == state => *before += bytes,
+                _ => states.push((bytes, state)),
+            }
+        }
+        states
+    }
+
+    pub(super) fn check_range(&self, offset: u64, length: u64) -> Result<()> {
+        if offset.checked_add(length).is_some_and(|end| end <= self.size_bytes) {
+            return Ok(());
+        }
+        Err(EngineError::Invalid(format!(
+            "the range of {length} bytes at {offset} reaches beyond the end of volume {} at {}",
+            self.name, self.size_bytes
+        )))
+    }
+}
+
+/// The whole blocks around a range of bytes.
+struct Aligned {
+    lba: u64,
+    bytes: usize,
+    /// Bytes of the first block before the range.
+    skip: usize,
+}
+
+impl Aligned {
+    fn around(offset: u64, length: usize) -> Self {
+        let block = BLOCK_BYTES as u64;
+        let skip = (offset % block) as usize;
+        Self { lba: offset / block, bytes: (skip + length).next_multiple_of(BLOCK_BYTES), skip }
+    }
+}

@@ -1,0 +1,399 @@
+//! Writes, trims and zeroes: checked, logged, published in log order, acknowledged.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use esker_format::{
+    BLOCK_BYTES,
+    address::Address,
+    chunk::{RECORD_BLOCKS_MAX, block_crc},
+    ids::LogPosition,
+};
+use esker_io::sync::ReadGuard;
+
+use super::{Volume, Writer, blocks_of};
+use crate::{
+    EngineError, Result,
+    core::map::Map,
+    log::{Entry, Payload},
+};
+
+const RECORD_BYTES_MAX: usize = RECORD_BLOCKS_MAX as usize * BLOCK_BYTES;
+
+/// A change that a guest asks for, at any alignment.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// New contents.
+    Write {
+        /// First byte.
+        offset: u64,
+        /// The contents.
+        data: &'a [u8],
+    },
+    /// The range may be forgotten. Parts of blocks at its ends are left alone: a trim is advice.
+    Trim {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// The range reads as zeros.
+    Zero {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+        /// Whether it may become a hole.
+        may_trim: bool,
+    },
+}
+
+/// A [`Change`] that can wait.
+#[derive(Debug, Clone)]
+pub enum OwnedChange {
+    /// New contents.
+    Write {
+        /// First byte.
+        offset: u64,
+        /// The contents.
+        data: Bytes,
+    },
+    /// The range may be forgotten.
+    Trim {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// The range reads as zeros.
+    Zero {
+        /// First byte.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+        /// Whether it may become a hole.
+        may_trim: bool,
+    },
+}
+
+impl OwnedChange {
+    /// The same change, borrowed.
+    pub fn borrow(&self) -> Change<'_> {
+        match self {
+            Self::Write { offset, data } => Change::Write { offset: *offset, data },
+            Self::Trim { offset, length } => Change::Trim { offset: *offset, length: *length },
+            Self::Zero { offset, length, may_trim } => {
+                Change::Zero { offset: *offset, length: *length, may_trim: *may_trim }
+            }
+        }
+    }
+}
+
+impl Change<'_> {
+    fn range(&self) -> (u64, u64) {
+        match *self {
+            Self::Write { offset, data } => (offset, data.len() as u64),
+            Self::Trim { offset, length } | Self::Zero { offset, length, .. } => (offset, length),
+        }
+    }
+}
+
+/// How a change went.
+#[derive(Debug, Clone)]
+pub enum WriteStep {
+    /// It is in the log: acknowledged.
+    Done,
+    /// It has to wait for room or for the store: call [`Volume::change_later`]. Nothing has happened, or a
+    /// part of it, which doing it again does no harm to.
+    Later,
+    /// It failed, wholly or in part.
+    Failed(EngineError),
+}
+
+/// A range cut at block borders.
+struct Cut {
+    /// Bytes before the first whole block: offset and length.
+    head: Option<(u64, u64)>,
+    /// First whole block and number of blocks.
+    body: Option<(u64, u64)>,
+    /// Bytes behind the last whole block.
+    tail: Option<(u64, u64)>,
+}
+
+impl Cut {
+    fn of(offset: u64, length: u64) -> Self {
+        let block = BLOCK_BYTES as u64;
+        let end = offset + length;
+        let (first, last) = (offset.next_multiple_of(block), end / block * block);
+        if first > last {
+            return Self { head: Some((offset, length)), body: None, tail: None };
+        }
+        Self {
+            head: (offset < first).then_some((offset, first - offset)),
+            body: (first < last).then_some((first / block, (last - first) / block)),
+            tail: (last < end).then_some((last, end - last)),
+        }
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (u64, u64)> + use<> {
+        [self.head, self.tail].into_iter().flatten()
+    }
+}
+
+impl Volume {
+    /// Does the changes in order, neighbouring whole-block writes in one append. `steps` gets one entry for each.
+    pub fn change(&self, batch: &[Change<'_>], steps: &mut Vec<WriteStep>) {
+        steps.clear();
+        let mut group: Vec<(u64, &[u8])> = Vec::with_capacity(batch.len());
+        for change in batch {
+            if let Some(aligned) = self.as_whole_blocks(change) {
+                group.push(aligned);
+                continue;
+            }
+            self.write_group(&mut group, steps);
+            let step = self.change_now(change).unwrap_or_else(WriteStep::Failed);
+            steps.push(step);
+        }
+        self.write_group(&mut group, steps);
+        assert_eq!(steps.len(), batch.len(), "each change has its answer");
+    }
+
+    /// Does one change, waiting for room and for the store.
+    pub async fn change_later(self: Arc<Self>, change: OwnedChange) -> Result<()> {
+        let (offset, length) = change.borrow().range();
+        self.check_range(offset, length)?;
+        self.room().await?;
+        if let OwnedChange::Trim { .. } = change {
+            return self.change_body(&change.borrow(), &Cut::of(offset, length));
+        }
+        let cut = Cut::of(offset, length);
+        for (part_offset, part_length) in cut.parts() {
+            let data = part_of(&change, offset, part_offset, part_length);
+            self.write_part_later(part_offset, &data).await?;
+        }
+        self.change_body(&change.borrow(), &cut)
+    }
+
+    /// A write that covers whole blocks inside the volume.
+    fn as_whole_blocks<'a>(&self, change: &Change<'a>) -> Option<(u64, &'a [u8])> {
+        let Change::Write { offset, data } = *change else {
+            return None;
+        };
+        let whole = offset.is_multiple_of(BLOCK_BYTES as u64) && data.len().is_multiple_of(BLOCK_BYTES);
+        (whole && !data.is_empty() && self.check_range(offset, data.len() as u64).is_ok())
+            .then_some((blocks_of(offset), data))
+    }
+
+    fn write_group(&self, group: &mut Vec<(u64, &[u8])>, steps: &mut Vec<WriteStep>) {
+        if group.is_empty() {
+            return;
+        }
+        match self.writable() {
+            Ok(writer) if writer.is_full() => steps.extend(group.iter().map(|_| WriteStep::Later)),
+            Ok(writer) => self.append_writes(writer, group, steps),
+            Err(error) => steps.extend(group.iter().map(|_| WriteStep::Failed(error.clone()))),
+        }
+        group.clear();
+    }
+
+    /// Appends and publishes whole-block writes.
+    fn append_writes(&self, writer: &Writer, writes: &[(u64, &[u8])], steps: &mut Vec<WriteStep>) {
+        let crcs: Vec<u32> =
+            writes.iter().flat_map(|(_, data)| data.chunks_exact(BLOCK_BYTES).map(block_crc)).collect();
+        let mut rest = &crcs[..];
+        let mut entries = Vec::with_capacity(writes.len());
+        let mut last_entry = Vec::with_capacity(writes.len());
+        for (lba, data) in writes {
+            for (index, piece) in data.chunks(RECORD_BYTES_MAX).enumerate() {
+                let (piece_crcs, behind) = rest.split_at(piece.len() / BLOCK_BYTES);
+                rest = behind;
+                let payload = Payload::Write { data: piece, crcs: piece_crcs };
+                entries.push(Entry { lba: lba + index as u64 * RECORD_BLOCKS_MAX, payload });
+            }
+            last_entry.push(entries.len());
+        }
+        let mut positions = Vec::with_capacity(entries.len());
+        // Rule W4: the guard is held from append to publish, so that nobody trims or inflates in between.
+        let map = self.flat(&entries);
+        let outcome = writer.log.append(&entries, &mut positions);
+        for (entry, position) in entries.iter().zip(&positions) {
+            map.publish(entry.lba, entry.blocks(), LogPosition(*position));
+        }
+        drop(map);
+        writer.wake_pipeline();
+        let error = outcome.err().inspect(|error| self.failed(error));
+        for needed in last_entry {
+            let step = match &error {
+                Some(error) if positions.len() < needed => WriteStep::Failed(error.clone()),
+                _ => WriteStep::Done,
+            };
+            steps.push(step);
+        }
+    }
+
+    /// The map under a shared guard, with every leaf of `entries` ready to take positions.
+    fn flat(&self, entries: &[Entry<'_>]) -> ReadGuard<'_, Map> {
+        loop {
+            let map = self.map.read();
+            if entries.iter().all(|entry| map.is_flat(entry.lba, entry.blocks())) {
+                return map;
+            }
+            drop(map);
+            let mut map = self.map.write();
+            for entry in entries {
+                map.inflate(entry.lba, entry.blocks());
+            }
+        }
+    }
+
+    /// A failed append that stopped the log stops the volume; a full disk only fails the write.
+    fn failed(&self, error: &EngineError) {
+        if !matches!(error, EngineError::Disk(_)) {
+            self.stop(error);
+        }
+    }
+
+    /// Does a change that is not a whole-block write, if nothing has to be waited for.
+    fn change_now(&self, change: &Change<'_>) -> Result<WriteStep> {
+        let (offset, length) = change.range();
+        self.check_range(offset, length)?;
+        if self.writable()?.is_full() {
+            return Ok(WriteStep::Later);
+        }
+        let cut = Cut::of(offset, length);
+        if !matches!(change, Change::Trim { .. }) {
+            for (part_offset, part_length) in cut.parts() {
+                let written = match change {
+                    Change::Write { data, .. } => {
+                        let start = (part_offset - offset) as usize;
+                        self.write_part_now(part_offset, &data[start..start + part_length as usize])?
+                    }
+                    _ => self.write_part_now(part_offset, &vec![0; part_length as usize])?,
+                };
+                if !written {
+                    return Ok(WriteStep::Later);
+                }
+            }
+        }
+        self.change_body(change, &cut)?;
+        Ok(WriteStep::Done)
+    }
+
+    /// The whole blocks of a change.
+    fn change_body(&self, change: &Change<'_>, cut: &Cut) -> Result<()> {
+        let writer = self.writable()?;
+        let Some((lba, blocks)) = cut.body else {
+            return Ok(());
+        };
+        match change {
+            Change::Write { offset, data } => {
+                let start = (lba * BLOCK_BYTES as u64 - offset) as usize;
+                let data = &data[start..start + blocks as usize * BLOCK_BYTES];
+                let mut steps = Vec::with_capacity(1);
+                self.append_writes(writer, &[(lba, data)], &mut steps);
+                match steps.pop() {
+                    Some(WriteStep::Failed(error)) => Err(error),
+                    _ => Ok(()),
+                }
+            }
+            Change::Trim { .. } | Change::Zero { may_trim: true, .. } => {
+                self.set_range(writer, lba, Payload::Hole { blocks }, Address::HOLE)
+            }
+            Change::Zero { .. } => self.set_range(writer, lba, Payload::Zero { blocks }, Address::ZERO),
+        }
+    }
+
+    /// Logs and publishes a trim or zero under the exclusive guard (rule W4): what a writer finds in the map
+    /// as a hole is then always older than its own record.
+    fn set_range(&self, writer: &Writer, lba: u64, payload: Payload<'_>, to: Address) -> Result<()> {
+        let entry = Entry { lba, payload };
+        let mut positions = Vec::with_capacity(1);
+        let mut map = self.map.write();
+        let outcome = writer.log.append(&[entry], &mut positions);
+        let garbage = outcome.is_ok().then(|| map.set_range(lba, entry.blocks(), to));
+        drop(map);
+        // Freeing a large subtree takes a while: nobody waits for it.
+        drop(garbage);
+        writer.wake_pipeline();
+        outcome.inspect_err(|error| self.failed(error))
+    }
+
+    /// Writes a part of one block if its base is at hand; false when it must come from the store.
+    fn write_part_now(&self, offset: u64, data: &[u8]) -> Result<bool> {
+        let lba = blocks_of(offset);
+        loop {
+            let (address, Some(mut block)) = self.try_read_block(lba)? else {
+                return Ok(false);
+            };
+            patch(&mut block, offset, data);
+            if self.write_over(lba, address, &block)? {
+                return Ok(true);
+            }
+        }
+    }
+
+    async fn write_part_later(&self, offset: u64, data: &[u8]) -> Result<()> {
+        let lba = blocks_of(offset);
+        loop {
+            let (address, base) = self.try_read_block(lba)?;
+            let mut block = match base {
+                Some(block) => block,
+                None => self.fetch_block(address).await?,
+            };
+            patch(&mut block, offset, data);
+            if self.write_over(lba, address, &block)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes `block` if its entry is still the one that its base was read from (rule W5). The exclusive guard
+    /// orders the writers of parts of one block; positions are never reused, so an equal entry is equal content.
+    fn write_over(&self, lba: u64, base: Address, block: &[u8]) -> Result<bool> {
+        let writer = self.writable()?;
+        let crcs = [block_crc(block)];
+        let entry = Entry { lba, payload: Payload::Write { data: block, crcs: &crcs } };
+        let mut positions = Vec::with_capacity(1);
+        let mut map = self.map.write();
+        if map.get(lba) != base {
+            return Ok(false);
+        }
+        map.inflate(lba, 1);
+        let outcome = writer.log.append(&[entry], &mut positions);
+        if let Some(position) = positions.first() {
+            map.publish(lba, 1, LogPosition(*position));
+        }
+        drop(map);
+        writer.wake_pipeline();
+        outcome.inspect_err(|error| self.failed(error))?;
+        Ok(true)
+    }
+
+    /// Waits until there is room below the dirty bound.
+    async fn room(&self) -> Result<()> {
+        loop {
+            let writer = self.writable()?;
+            let seen = writer.room.generation();
+            if !writer.is_full() {
+                return Ok(());
+            }
+            writer.room.wait_past(seen).await;
+        }
+    }
+}
+
+fn patch(block: &mut [u8], offset: u64, data: &[u8]) {
+    let start = (offset % BLOCK_BYTES as u64) as usize;
+    block[start..start + data.len()].copy_from_slice(data);
+}
+
+/// The bytes of `change` (which begins at `offset`) for a part of it.
+fn part_of(change: &OwnedChange, offset: u64, part_offset: u64, part_length: u64) -> Bytes {
+    match change {
+        OwnedChange::Write { data, .. } => {
+            let start = (part_offset - offset) as usize;
+            data.slice(start..start + part_length as usize)
+        }
+        OwnedChange::Trim { .. } | OwnedChange::Zero { .. } => Bytes::from(vec![0; part_length as usize]),
+    }
+}

@@ -1,0 +1,209 @@
+//! A volume's life on real edges: a temporary directory as local disk, objects in memory.
+
+use std::{path::Path, sync::Arc};
+
+use esker_engine::{
+    host::Host,
+    pool::Pool,
+    volume::{Change, ExtentState, Limits, OwnedChange, ReadStep, Volume, WriteStep},
+};
+use esker_format::{
+    ids::DirectoryId,
+    property::{Compression, Durability, Properties},
+};
+use esker_io::{InlineCpu, LocalDisk, SystemClock, SystemRandom, World, objects};
+
+const MIB: u64 = 1 << 20;
+
+async fn host(directory: &Path, store: &str) -> Host {
+    let world = World {
+        disk: Arc::new(LocalDisk::open(directory).expect("a directory")),
+        objects: objects::open(store).expect("memory"),
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(SystemRandom),
+        cpu: Arc::new(InlineCpu),
+    };
+    let pool = Pool::create(world, Properties::default(), 8 << 20).await.expect("a pool");
+    let spawn = Arc::new(|work| {
+        tokio::spawn(work);
+    });
+    Host::new(Arc::new(pool), DirectoryId([7; 16]), Limits::default(), spawn)
+}
+
+fn ephemeral() -> Properties {
+    Properties { durability: Some(Durability::Ephemeral), compression: Some(Compression::Lz4) }
+}
+
+fn write(volume: &Volume, offset: u64, data: &[u8]) {
+    let mut steps = Vec::new();
+    volume.change(&[Change::Write { offset, data }], &mut steps);
+    assert!(matches!(steps[..], [WriteStep::Done]), "the write is acknowledged: {steps:?}");
+}
+
+async fn read(volume: &Arc<Volume>, offset: u64, length: usize) -> Vec<u8> {
+    let mut buffer = vec![0xEE; length];
+    match volume.read(offset, &mut buffer) {
+        ReadStep::Done => buffer,
+        ReadStep::Later => volume.clone().read_later(offset, length).await.expect("the store answers"),
+        ReadStep::Failed(error) => panic!("{error}"),
+    }
+}
+
+fn pattern(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn what_was_drained_is_read_by_a_host_with_an_empty_directory() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let data = pattern(1, 3 * MIB as usize);
+    // A store in memory lives as long as somebody holds it.
+    let _store = objects::open("memory://drained").expect("memory");
+    {
+        let host = host(first.path(), "memory://drained").await;
+        let volume = host.create("v", 64 * MIB, ephemeral()).await.unwrap();
+        write(&volume, 4096, &data);
+        write(&volume, 40 * MIB, &[0; 8192]);
+        assert_eq!(read(&volume, 4096, data.len()).await, data);
+        assert_eq!(host.drain().await.len(), 0);
+    }
+    let host = host(second.path(), "memory://drained").await;
+    let (volume, report) = host.open("v", None).await.unwrap();
+    assert_eq!(report.replayed, 0);
+    assert_eq!(read(&volume, 4096, data.len()).await, data);
+    assert_eq!(read(&volume, 0, 4096).await, vec![0; 4096]);
+    let states = volume.extents(0, 64 * MIB);
+    assert_eq!(states[0], (4096, ExtentState::Hole));
+    assert_eq!(states[1], (3 * MIB, ExtentState::Data));
+    assert!(states.contains(&(8192, ExtentState::Zero)));
+    host.drain().await;
+}
+
+#[tokio::test]
+async fn a_run_that_just_ends_leaves_everything_in_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = pattern(2, MIB as usize);
+    {
+        let host = host(directory.path(), "memory://ends").await;
+        let volume = host.create("v", 64 * MIB, ephemeral()).await.unwrap();
+        write(&volume, 0, &data);
+        write(&volume, 512, b"a part of a block");
+        let mut steps = Vec::new();
+        volume.change(&[Change::Trim { offset: 8192, length: 4096 }], &mut steps);
+        assert!(matches!(steps[..], [WriteStep::Done]));
+        volume.flush().unwrap();
+    }
+    let host = host(directory.path(), "memory://ends").await;
+    let (volume, report) = host.open("v", None).await.unwrap();
+    assert_eq!(report.replayed, 3);
+    let mut expected = data;
+    expected[512..529].copy_from_slice(b"a part of a block");
+    expected[8192..12288].fill(0);
+    assert_eq!(read(&volume, 0, expected.len()).await, expected);
+    host.drain().await;
+}
+
+#[tokio::test]
+async fn many_small_overwrites_end_in_the_store_and_fold_into_pages() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut model = vec![0; 16 * MIB as usize];
+    let host = host(directory.path(), "memory://folds").await;
+    let properties = Properties { durability: Some(Durability::Bounded { seconds: 1 }), compression: None };
+    let volume = host.create("v", 16 * MIB, properties).await.unwrap();
+    for round in 0..40_u64 {
+        for step in 0..20 {
+            let lba = (round * 977 + step * 131) % 4096;
+            let block = pattern(round * 100 + step, 4096);
+            write(&volume, lba * 4096, &block);
+            model[lba as usize * 4096..][..4096].copy_from_slice(&block);
+        }
+        let wanted = volume.last_sequence();
+        while volume.committed_sequence() < wanted {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    assert!(volume.status().tail_segments < 40, "a checkpoint has shortened the tail");
+    assert_eq!(read(&volume, 0, model.len()).await, model);
+    host.drain().await;
+    let report = esker_engine::check::check(host.pool(), &[], |_, _| {}).await.unwrap();
+    assert_eq!(report.problems, vec![]);
+    let again = esker_engine::recover::open_read_only(host.pool().clone(), "v", volume.id()).await.unwrap();
+    assert_eq!(read(&again, 0, model.len()).await, model);
+}
+
+#[tokio::test]
+async fn a_second_run_fences_the_first() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = host(a.path(), "memory://fence").await;
+    let old = first.create("v", 16 * MIB, ephemeral()).await.unwrap();
+    write(&old, 0, &[1; 4096]);
+    let second = host(b.path(), "memory://fence").await;
+    let (new, _) = second.open("v", None).await.unwrap();
+    write(&new, 4096, &[2; 4096]);
+    assert!(second.drain().await.is_empty());
+    let failed = first.drain().await;
+    assert!(failed[0].1.to_string().contains("no longer the writer"), "{failed:?}");
+    drop((old, first));
+    // Rule H5: the first log is not replayed over the second one's history, but kept.
+    let third = host(a.path(), "memory://fence").await;
+    let (volume, report) = third.open("v", None).await.unwrap();
+    assert_eq!((report.replayed, report.set_aside.len()), (0, 1));
+    assert_eq!(read(&volume, 0, 8192).await, [vec![0; 4096], vec![2; 4096]].concat());
+    third.drain().await;
+}
+
+#[tokio::test]
+async fn parts_of_blocks_zeroes_and_trims_at_any_alignment_match_a_model() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = host(directory.path(), "memory://parts").await;
+    let volume = host.create("v", MIB, ephemeral()).await.unwrap();
+    let mut model = vec![0; MIB as usize];
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut random = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    for round in 0..2_000 {
+        let offset = random(MIB);
+        let length = 1 + random((MIB - offset).min(20_000));
+        let range = offset as usize..(offset + length) as usize;
+        let change = match random(4) {
+            0 => {
+                model[range].fill(0);
+                OwnedChange::Zero { offset, length, may_trim: random(2) == 0 }
+            }
+            1 => {
+                let (first, last) = (offset.next_multiple_of(4096), (offset + length) / 4096 * 4096);
+                if first < last {
+                    model[first as usize..last as usize].fill(0);
+                }
+                OwnedChange::Trim { offset, length }
+            }
+            _ => {
+                let data = pattern(round, length as usize);
+                model[range].copy_from_slice(&data);
+                OwnedChange::Write { offset, data: data.into() }
+            }
+        };
+        let mut steps = Vec::new();
+        volume.change(&[change.borrow()], &mut steps);
+        if matches!(steps[..], [WriteStep::Later]) {
+            volume.clone().change_later(change).await.unwrap();
+        }
+        if round % 97 == 0 {
+            assert_eq!(read(&volume, 0, MIB as usize).await, model, "after round {round}");
+        }
+    }
+    assert_eq!(read(&volume, 0, MIB as usize).await, model);
+    host.drain().await;
+}
