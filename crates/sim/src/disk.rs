@@ -6,15 +6,14 @@
 //! counted: a crash at a read leaves what a crash after the step before it leaves.
 
 mod content;
+mod file;
 mod tree;
 
 use std::{
     collections::BTreeMap,
-    io::IoSlice,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
 use esker_io::{
     Disk, DiskError, File,
     disk::{Entry, Result},
@@ -22,7 +21,8 @@ use esker_io::{
 
 use self::{
     content::Content,
-    tree::{Directory, Node, NodeId, Tree},
+    file::FakeFile,
+    tree::{Directory, Missing, Node, NodeId, Tree},
 };
 use crate::{
     DiskFaults, Prng,
@@ -101,8 +101,11 @@ impl Operation<'_> {
         }
     }
 
-    fn not_found(&self) -> DiskError {
-        DiskError { not_found: true, ..self.failed("no such file or directory") }
+    fn missing(&self, missing: Missing) -> DiskError {
+        match missing {
+            Missing::NotFound => DiskError { not_found: true, ..self.failed("no such file or directory") },
+            Missing::NotDirectory => self.failed("not a directory"),
+        }
     }
 
     fn no_space(&self) -> DiskError {
@@ -264,7 +267,11 @@ const GONE: &str = "the machine is gone";
 
 impl State {
     fn parent<'a>(&self, operation: &Operation<'_>, path: &'a str) -> Result<(NodeId, &'a str)> {
-        self.tree.parent(path).ok_or_else(|| operation.not_found())
+        self.tree.parent(path).map_err(|missing| operation.missing(missing))
+    }
+
+    fn find(&self, operation: &Operation<'_>, path: &str) -> Result<NodeId> {
+        self.tree.find(path).map_err(|missing| operation.missing(missing))
     }
 
     /// Whether this write fails, and how.
@@ -297,7 +304,7 @@ impl Disk for FakeDisk {
     fn open(&self, path: &str) -> Result<Arc<dyn File>> {
         let operation = Operation { name: "open", path };
         let node = self.read(&operation, |state| {
-            let node = state.tree.lookup(path).ok_or_else(|| operation.not_found())?;
+            let node = state.find(&operation, path)?;
             state.tree.content(node).ok_or_else(|| operation.failed("is a directory"))?;
             Ok(node)
         })?;
@@ -319,7 +326,10 @@ impl Disk for FakeDisk {
     fn list(&self, dir: &str) -> Result<Vec<Entry>> {
         let operation = Operation { name: "list", path: dir };
         self.read(&operation, |state| {
-            let Some(node) = state.tree.lookup(dir) else { return Ok(Vec::new()) };
+            let node = match state.tree.find(dir) {
+                Err(Missing::NotFound) => return Ok(Vec::new()),
+                found => found.map_err(|missing| operation.missing(missing))?,
+            };
             let directory = state.tree.directory(node).ok_or_else(|| operation.failed("not a directory"))?;
             let is_directory = |node| state.tree.directory(node).is_some();
             let entry =
@@ -351,7 +361,7 @@ impl Disk for FakeDisk {
     fn remove(&self, path: &str) -> Result<()> {
         let operation = Operation { name: "remove", path };
         self.change(&operation, |state| {
-            let node = state.tree.lookup(path).ok_or_else(|| operation.not_found())?;
+            let node = state.find(&operation, path)?;
             state.tree.content(node).ok_or_else(|| operation.failed("is a directory"))?;
             let (dir, name) = state.parent(&operation, path)?;
             state.tree.remove(dir, name);
@@ -362,7 +372,7 @@ impl Disk for FakeDisk {
     fn remove_dir(&self, dir: &str) -> Result<()> {
         let operation = Operation { name: "remove directory", path: dir };
         self.change(&operation, |state| {
-            let node = state.tree.lookup(dir).ok_or_else(|| operation.not_found())?;
+            let node = state.find(&operation, dir)?;
             if node == tree::ROOT {
                 return Err(operation.failed("the root itself is not removed"));
             }
@@ -379,8 +389,9 @@ impl Disk for FakeDisk {
         Operation { name: "rename", path: from }.check()?;
         Operation { name: "rename", path: to }.check()?;
         self.change(&operation, |state| {
-            if state.tree.lookup(from).is_none_or(|node| node == tree::ROOT) {
-                return Err(operation.not_found());
+            let (source, target) = (state.parent(&operation, from)?, state.parent(&operation, to)?);
+            if state.find(&operation, from)? == tree::ROOT {
+                return Err(operation.failed("the root itself is not renamed"));
             }
             if state.tree.lookup(to).is_some() {
                 return Err(operation.failed("file exists"));
@@ -388,7 +399,6 @@ impl Disk for FakeDisk {
             if to.starts_with(&format!("{}/", from.trim_end_matches('/'))) {
                 return Err(operation.failed("a directory does not move below itself"));
             }
-            let (source, target) = (state.parent(&operation, from)?, state.parent(&operation, to)?);
             state.tree.rename(source, target);
             Ok(())
         })
@@ -397,7 +407,7 @@ impl Disk for FakeDisk {
     fn sync_dir(&self, dir: &str) -> Result<()> {
         let operation = Operation { name: "sync directory", path: dir };
         self.change(&operation, |state| {
-            let node = state.tree.lookup(dir).ok_or_else(|| operation.not_found())?;
+            let node = state.find(&operation, dir)?;
             state.tree.directory(node).ok_or_else(|| operation.failed("not a directory"))?;
             if state.broken || state.random.chance(state.faults.sync_error_ppm) {
                 return Err(operation.failed("input/output error"));
@@ -408,101 +418,7 @@ impl Disk for FakeDisk {
     }
 }
 
-struct FakeFile {
-    device: Arc<Device>,
-    run: Arc<Run>,
-    node: NodeId,
-    path: String,
-}
-
-impl FakeFile {
-    fn operation(&self, name: &'static str) -> Operation<'_> {
-        Operation { name, path: &self.path }
-    }
-}
-
-impl File for FakeFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        let operation = self.operation("read");
-        self.device.read(&self.run, &operation, |state| {
-            if state.random.chance(state.faults.read_error_ppm) {
-                return Err(operation.failed("input/output error"));
-            }
-            let current = state.content(self.node).current();
-            let end = offset.checked_add(buffer.len() as u64);
-            if end.is_none_or(|end| end > current.bytes()) {
-                let (asked, size) = (buffer.len(), current.bytes());
-                return Err(operation.failed(format!("{asked} bytes at {offset} of a file of {size}")));
-            }
-            current.read(offset, buffer);
-            Ok(())
-        })
-    }
-
-    fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<()> {
-        let operation = self.operation("write");
-        let data = Bytes::from(buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect::<Vec<u8>>());
-        let content = Some(*blake3::hash(&data).as_bytes());
-        let detail = Detail { offset, bytes: data.len() as u64, content };
-        self.device.change(&self.run, &operation, detail, |state| {
-            if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {
-                return Err(operation.failed("beyond the largest file"));
-            }
-            let fault = state.write_fault();
-            let Some(fault) = fault else {
-                state.content(self.node).write(offset, data);
-                return Ok(());
-            };
-            let sectors = state.random.below(data.len() as u64 / 512 + 1);
-            if sectors > 0 {
-                state.content(self.node).write(offset, data.slice(..(sectors * 512) as usize));
-            }
-            Err(failed_write(&operation, fault))
-        })
-    }
-
-    fn allocate(&self, bytes: u64) -> Result<()> {
-        let operation = self.operation("allocate");
-        self.device.change(&self.run, &operation, Detail { offset: 0, bytes, content: None }, |state| {
-            match state.write_fault() {
-                Some(fault) => Err(failed_write(&operation, fault)),
-                None => {
-                    state.content(self.node).grow(bytes);
-                    Ok(())
-                }
-            }
-        })
-    }
-
-    fn sync(&self) -> Result<()> {
-        let operation = self.operation("sync");
-        self.device.change(&self.run, &operation, Detail::default(), |state| {
-            if state.sync_fails() {
-                let mut random = state.random.fork();
-                state.content(self.node).fail_sync(&mut random);
-                return Err(operation.failed("input/output error"));
-            }
-            state.content(self.node).sync();
-            Ok(())
-        })
-    }
-
-    fn start_write_back(&self, _offset: u64, _bytes: u64) {
-        // Advice: what it started may or may not be done at a power loss, as without it.
-    }
-
-    fn size(&self) -> Result<u64> {
-        let operation = self.operation("size");
-        self.device.read(&self.run, &operation, |state| Ok(state.content(self.node).current().bytes()))
-    }
-}
-
-fn failed_write(operation: &Operation<'_>, fault: WriteFault) -> DiskError {
-    match fault {
-        WriteFault::Error => operation.failed("input/output error"),
-        WriteFault::NoSpace => operation.no_space(),
-    }
-}
-
+#[cfg(test)]
+mod differential;
 #[cfg(test)]
 mod tests;

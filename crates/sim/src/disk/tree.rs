@@ -30,6 +30,15 @@ impl Directory {
     }
 }
 
+/// Why a path leads nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// A name on the way is not there.
+    NotFound,
+    /// A name on the way is a file.
+    NotDirectory,
+}
+
 /// Whether an unsynced change survives.
 #[derive(Clone, Copy)]
 enum Rule {
@@ -68,8 +77,16 @@ impl Tree {
         self.next_id
     }
 
+    /// The node of a path.
+    pub(super) fn find(&self, path: &str) -> Result<NodeId, Missing> {
+        parts(path).try_fold(ROOT, |node, name| {
+            let directory = self.directory(node).ok_or(Missing::NotDirectory)?;
+            directory.current.get(name).copied().ok_or(Missing::NotFound)
+        })
+    }
+
     pub(super) fn lookup(&self, path: &str) -> Option<NodeId> {
-        parts(path).try_fold(ROOT, |node, name| self.directory(node)?.current.get(name).copied())
+        self.find(path).ok()
     }
 
     pub(super) fn directory(&self, node: NodeId) -> Option<&Directory> {
@@ -87,11 +104,11 @@ impl Tree {
     }
 
     /// The node of a path's directory, and the path's last part.
-    pub(super) fn parent<'a>(&self, path: &'a str) -> Option<(NodeId, &'a str)> {
+    pub(super) fn parent<'a>(&self, path: &'a str) -> Result<(NodeId, &'a str), Missing> {
         let path = path.trim_end_matches('/');
         let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let node = self.lookup(dir)?;
-        self.directory(node).map(|_| (node, name))
+        let node = self.find(dir)?;
+        self.directory(node).map(|_| (node, name)).ok_or(Missing::NotDirectory)
     }
 
     /// Adds a file or directory under a free name.

@@ -30,14 +30,25 @@ fn without_faults_it_does_what_the_trait_says() {
         (Range::All, Ok("0123456789")),
         (Range::Bytes { start: 2, end: 5 }, Ok("234")),
         (Range::Bytes { start: 10, end: 10 }, Ok("")),
+        (Range::Bytes { start: 4, end: 4 }, Ok("")),
         (Range::Bytes { start: 8, end: 11 }, Err(StoreErrorKind::Protocol)),
+        (Range::Bytes { start: 11, end: 11 }, Err(StoreErrorKind::Protocol)),
+        (Range::Bytes { start: 50, end: 60 }, Err(StoreErrorKind::Protocol)),
+        (Range::Suffix(0), Ok("")),
         (Range::Suffix(3), Ok("789")),
         (Range::Suffix(100), Ok("0123456789")),
     ];
     for (range, expected) in ranges {
         assert_eq!(get(&machine, &world, "a/1", range), expected.map(Bytes::from), "{range:?}");
     }
-    assert_eq!(get(&machine, &world, "a/2", Range::All), Err(StoreErrorKind::NotFound));
+    for range in [Range::All, Range::Bytes { start: 0, end: 0 }, Range::Suffix(0)] {
+        assert_eq!(get(&machine, &world, "a/2", range), Err(StoreErrorKind::NotFound));
+    }
+    assert_eq!(
+        get(&machine, &world, "a", Range::All),
+        Err(StoreErrorKind::NotFound),
+        "a prefix is no object"
+    );
     for name in ["b/x", "a/0", "a/1.5", "ab"] {
         put(&machine, &world, name, b"x").unwrap();
     }
@@ -53,13 +64,28 @@ fn without_faults_it_does_what_the_trait_says() {
     }
     assert_eq!(get(&machine, &world, "a/1", Range::All), Err(StoreErrorKind::NotFound));
     put(&machine, &world, "a/1", b"again").unwrap();
-    for name in ["", "/a", "a/", "a//b", "a/../b", ".a", "a b", &"x".repeat(901)] {
-        assert_eq!(put(&machine, &world, name, b""), Err(StoreErrorKind::Permanent), "{name:?}");
-    }
-    assert!(machine.run_until(world.objects.list("a")).unwrap().is_err());
     let counts = machine.store().counts();
-    assert_eq!((counts.put, counts.get, counts.list, counts.delete), (7, 8, 3, 2));
+    assert_eq!((counts.put, counts.get, counts.list, counts.delete), (7, 15, 3, 2));
     assert!(machine.executor().now() > Duration::from_millis(40), "requests take time");
+}
+
+#[test]
+fn names_that_a_real_store_refuses_are_refused() {
+    let (machine, _host, world) = machine(1);
+    let long = "x".repeat(901);
+    let names = [
+        "", "/", "/a", "a/", "a//b", ".", "..", "a/../b", ".tmp/a", "a/.h", "a b", "ä", "a\0", "a%2f", &long,
+    ];
+    for name in names {
+        assert_eq!(put(&machine, &world, name, b""), Err(StoreErrorKind::Permanent), "{name:?}");
+        assert_eq!(get(&machine, &world, name, Range::All), Err(StoreErrorKind::Permanent), "{name:?}");
+        let deleted = machine.run_until(world.objects.delete(name)).unwrap();
+        assert_eq!(deleted.unwrap_err().kind, StoreErrorKind::Permanent, "{name:?}");
+    }
+    for prefix in ["a", "/", "../", ".tmp/", "a//"] {
+        let listed = machine.run_until(world.objects.list(prefix)).unwrap();
+        assert_eq!(listed.unwrap_err().kind, StoreErrorKind::Permanent, "{prefix:?}");
+    }
 }
 
 #[test]
