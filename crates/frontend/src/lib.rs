@@ -7,5 +7,6 @@
 
 mod device;
 pub mod nbd;
+mod volume;
 
 pub use device::{Change, Device, Exports, Extent, ExtentState, Failure, Owned, Step};

@@ -1,0 +1,281 @@
+//! What travels, as JSON. Keys are never renamed or given another meaning; new ones may come.
+
+use serde::{Deserialize, Serialize};
+
+/// The daemon and what it serves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// The version of the program.
+    pub version: String,
+    /// What the daemon does.
+    pub state: DaemonState,
+    /// The id of this run.
+    pub run: String,
+    /// The data directory.
+    pub data: String,
+    /// The pool.
+    pub pool: Pool,
+    /// Where NBD is served.
+    pub nbd: Nbd,
+    /// Milliseconds since the start.
+    pub uptime_ms: u64,
+    /// The volumes that this daemon serves or was to serve.
+    pub volumes: Vec<Served>,
+    /// What was sent to the store since the start.
+    pub requests: Requests,
+    /// The cache of decoded frames.
+    pub cache: Cache,
+}
+
+/// What a daemon does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DaemonState {
+    /// It opens the volumes it was started with.
+    Opening,
+    /// It serves.
+    Ready,
+    /// It brings everything into the store, to end then.
+    Draining,
+}
+
+/// A pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// The store, without credentials.
+    pub url: String,
+    /// The pool's id.
+    pub id: String,
+}
+
+/// Where NBD is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nbd {
+    /// The unix socket.
+    pub socket: String,
+    /// The TCP address.
+    pub tcp: Option<String>,
+    /// Connections open now.
+    pub connections: u64,
+}
+
+/// Requests to the store, by kind. LIST of several pages counts once, a try that failed counts too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    /// PUT requests.
+    pub puts: u64,
+    /// GET requests.
+    pub gets: u64,
+    /// LIST requests.
+    pub lists: u64,
+    /// DELETE requests.
+    pub deletes: u64,
+    /// Requests of any kind that failed.
+    pub errors: u64,
+    /// Bytes sent.
+    pub bytes_up: u64,
+    /// Bytes received.
+    pub bytes_down: u64,
+}
+
+/// The cache of decoded frames.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    /// Bytes of frames held.
+    pub frame_bytes: u64,
+    /// Bytes of segment indexes held.
+    pub index_bytes: u64,
+}
+
+/// Every volume of a pool.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Volumes {
+    /// The pool.
+    pub pool: Pool,
+    /// By name.
+    pub volumes: Vec<Volume>,
+}
+
+/// A volume.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Volume {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// What the store says; absent when it could not be read.
+    pub stored: Option<Stored>,
+    /// What the daemon that was asked says; absent when it does not serve the volume, or none was asked.
+    pub served: Option<Served>,
+    /// Why something is absent.
+    pub problem: Option<String>,
+}
+
+/// What the store holds of a volume: its newest head.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stored {
+    /// The volume's size.
+    pub size_bytes: u64,
+    /// What may be lost with the host.
+    pub durability: Setting,
+    /// How segments are compressed.
+    pub compression: Setting,
+    /// The newest head's number.
+    pub head: u64,
+    /// The newest head's kind: data, claim, released.
+    pub kind: String,
+    /// The epoch of the last claim.
+    pub epoch: u64,
+    /// The highest sequence in the store.
+    pub sequence: u64,
+    /// Segments that are not folded into pages yet.
+    pub tail_segments: u64,
+    /// When the head was written, in milliseconds since 1970, by its writer's clock.
+    pub written_ms: u64,
+}
+
+/// A property and where its value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// The value that holds.
+    pub value: String,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// Where a property's value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The volume.
+    Volume,
+    /// The pool; the volume says nothing.
+    Pool,
+    /// The program; neither volume nor pool says anything.
+    BuiltIn,
+}
+
+/// A volume as a daemon serves it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Served {
+    /// Its name.
+    pub name: String,
+    /// Whether it serves.
+    pub state: VolumeState,
+    /// Why it does not.
+    pub problem: Option<String>,
+    /// Its figures; absent when it is not open.
+    pub figures: Option<Figures>,
+}
+
+/// Whether a volume serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VolumeState {
+    /// It is being opened.
+    Opening,
+    /// It could not be opened.
+    Failed,
+    /// It reads and writes.
+    Running,
+    /// It reads.
+    ReadOnly,
+    /// It is on its way into the store before it is released; it reads.
+    Draining,
+    /// It is released.
+    Closed,
+    /// It stopped after a failure; it reads as far as possible.
+    Stopped,
+}
+
+/// Figures of an open volume.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Figures {
+    /// Its id.
+    pub id: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// What may be lost with the host.
+    pub durability: String,
+    /// How segments are compressed.
+    pub compression: String,
+    /// Highest sequence written.
+    pub sequence: u64,
+    /// Highest sequence known to be durable on the local disk.
+    pub synced_sequence: u64,
+    /// Highest sequence in the store.
+    pub committed_sequence: u64,
+    /// Log bytes that the store does not hold yet.
+    pub dirty_bytes: u64,
+    /// At this many, writes wait.
+    pub dirty_bytes_max: u64,
+    /// The newest head.
+    pub head: u64,
+    /// The epoch of this run.
+    pub epoch: u64,
+    /// Segments that are not folded into pages yet.
+    pub tail_segments: u64,
+    /// Memory of the map.
+    pub map_bytes: u64,
+}
+
+/// Asks for a new volume.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateVolume {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// What may be lost with the host; absent: as the pool says.
+    #[serde(default)]
+    pub durability: Option<String>,
+    /// How segments are compressed; absent: as the pool says.
+    #[serde(default)]
+    pub compression: Option<String>,
+}
+
+/// A volume was deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// The name that is free now.
+    pub deleted: String,
+}
+
+/// Asks for a volume to be served.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenVolume {
+    /// Give up what the local log holds at and behind this position.
+    #[serde(default)]
+    pub discard_after: Option<u64>,
+    /// Serve the last commit for reading, beside whoever writes the volume.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// A volume is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// Its name.
+    pub name: String,
+    /// It was served before, and nothing was done.
+    pub already_open: bool,
+    /// The epoch that the claim began; 0 where there was none.
+    pub epoch: u64,
+    /// Records replayed from the local log.
+    pub replayed: u64,
+    /// The end of the log that was given up.
+    pub torn: Option<Torn>,
+    /// Logs that were not replayed, and where they are kept.
+    pub set_aside: Vec<String>,
+}
+
+/// The end of a log that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Torn {
+    /// Logical log position of the first record given up.
+    pub position: u64,
+    /// Readable records that were given up.
+    pub records: u64,
+}

@@ -1,0 +1,164 @@
+//! Asking a daemon.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, client::conn::http1, header::CONTENT_TYPE, header::HOST};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::net::UnixStream;
+
+use crate::{ApiError, ErrorKind, Result, api, error::ErrorBody};
+
+/// The longest answer that is read.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// How long a question may take.
+const ASK: Duration = Duration::from_secs(60);
+/// How long a request may take that changes something: it waits for the store.
+const CHANGE: Duration = Duration::from_secs(600);
+
+/// Speaks with the daemon behind a socket. Each call is a connection of its own.
+#[derive(Debug, Clone)]
+pub struct Client {
+    path: PathBuf,
+}
+
+impl Client {
+    /// A client of the daemon at `path`; `None` when no daemon answers there.
+    ///
+    /// # Errors
+    /// There is something, but this user may not speak with it.
+    pub async fn find(path: &Path) -> Result<Option<Client>> {
+        match UnixStream::connect(path).await {
+            Ok(_) => Ok(Some(Client { path: path.to_owned() })),
+            Err(error) if nobody(&error) => Ok(None),
+            Err(error) => Err(unavailable(path, &error)),
+        }
+    }
+
+    /// The daemon and what it serves.
+    pub async fn status(&self) -> Result<api::Status> {
+        self.get("/v1/status").await
+    }
+
+    /// What was sent to the store since the daemon's start.
+    pub async fn requests(&self) -> Result<api::Requests> {
+        self.get("/v1/requests").await
+    }
+
+    /// Every volume of the pool.
+    pub async fn volumes(&self) -> Result<api::Volumes> {
+        self.get("/v1/volumes").await
+    }
+
+    /// One volume.
+    pub async fn volume(&self, name: &str) -> Result<api::Volume> {
+        self.get(&of_volume(name, "")?).await
+    }
+
+    /// Creates a volume; the daemon serves it.
+    pub async fn create(&self, request: &api::CreateVolume) -> Result<api::Volume> {
+        self.send(Method::POST, "/v1/volumes", Some(request)).await
+    }
+
+    /// Deletes a volume.
+    pub async fn delete(&self, name: &str) -> Result<api::Deleted> {
+        self.send(Method::DELETE, &of_volume(name, "")?, None::<&()>).await
+    }
+
+    /// Has the daemon serve a volume.
+    pub async fn open(&self, name: &str, request: &api::OpenVolume) -> Result<api::Opened> {
+        self.send(Method::POST, &of_volume(name, "/open")?, Some(request)).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.send(Method::GET, path, None::<&()>).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T> {
+        let time = if method == Method::GET { ASK } else { CHANGE };
+        let body = match body {
+            Some(body) => serde_json::to_vec(body).map_err(|error| self.broken(&error))?,
+            None => Vec::new(),
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "localhost")
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| self.broken(&error))?;
+        match tokio::time::timeout(time, self.exchange(request)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let message = format!(
+                    "the daemon at {} did not answer within {} s",
+                    self.path.display(),
+                    time.as_secs()
+                );
+                Err(ApiError::new(ErrorKind::Timeout, message))
+            }
+        }
+    }
+
+    async fn exchange<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>) -> Result<T> {
+        let stream =
+            UnixStream::connect(&self.path).await.map_err(|error| unavailable(&self.path, &error))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.broken(&error))?;
+        let connection = tokio::spawn(connection);
+        let answer = async {
+            let response = sender.send_request(request).await.map_err(|error| self.broken(&error))?;
+            let good = response.status().is_success();
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| self.broken(&error))?.to_bytes();
+            if good {
+                return serde_json::from_slice(&body).map_err(|error| self.broken(&error));
+            }
+            match serde_json::from_slice::<ErrorBody>(&body) {
+                Ok(body) => Err(body.error),
+                Err(_) => Err(self.broken(&format_args!("status {status} without a reason"))),
+            }
+        };
+        let answer = answer.await;
+        connection.abort();
+        answer
+    }
+
+    fn broken(&self, why: &dyn std::fmt::Display) -> ApiError {
+        let message = format!("the exchange with the daemon at {} failed: {why}", self.path.display());
+        ApiError::new(ErrorKind::Internal, message)
+    }
+}
+
+/// The path of a volume. A name that no volume can have never leaves: it could mean another path.
+fn of_volume(name: &str, rest: &str) -> Result<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if !name.is_empty() && name.bytes().all(plain) {
+        return Ok(format!("/v1/volumes/{name}{rest}"));
+    }
+    let message = format!("{name:?} is no name of a volume: expected a-z, 0-9, '.', '_' and '-'");
+    Err(ApiError::new(ErrorKind::Invalid, message))
+}
+
+fn nobody(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory
+    )
+}
+
+fn unavailable(path: &Path, error: &io::Error) -> ApiError {
+    ApiError::new(ErrorKind::Unavailable, format!("cannot reach the daemon at {}: {error}", path.display()))
+}

@@ -1,0 +1,54 @@
+//! Control of a running daemon: HTTP/1.1 over a unix socket that only its owner may open.
+//!
+//! ```text
+//! GET    /v1/status                  the daemon and what it serves; sends no request to the store
+//! GET    /v1/requests                what was sent to the store since the start
+//! GET    /v1/volumes                 every volume of the pool
+//! POST   /v1/volumes                 create one, and serve it
+//! GET    /v1/volumes/NAME            one volume
+//! DELETE /v1/volumes/NAME            stop serving it and delete it
+//! POST   /v1/volumes/NAME/open       serve it, read-only or after a damaged log was given up from a position on
+//! ```
+//!
+//! Bodies are JSON, of the types in [`api`]. A failure is `{"error":{"kind":…,"message":…}}` with a status code
+//! that goes with the kind ([`ErrorKind::status`]). What the requests do is a [`Daemon`]: nothing here knows the engine.
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+mod client;
+mod error;
+mod routes;
+mod server;
+mod socket;
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+pub use client::Client;
+pub use error::{ApiError, ErrorKind};
+pub use server::{Limits, Server};
+pub use socket::ListenError;
+
+/// The result of a call.
+pub type Result<T> = std::result::Result<T, ApiError>;
+
+/// What a [`Daemon`] answers with.
+pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// What the requests are asked of. A call runs to its end, also when the one who asked has gone.
+pub trait Daemon: Send + Sync + 'static {
+    /// The daemon and what it serves.
+    fn status(self: Arc<Self>) -> Answer<api::Status>;
+    /// What was sent to the store since the start.
+    fn requests(self: Arc<Self>) -> Answer<api::Requests>;
+    /// Every volume of the pool.
+    fn volumes(self: Arc<Self>) -> Answer<api::Volumes>;
+    /// One volume.
+    fn volume(self: Arc<Self>, name: String) -> Answer<api::Volume>;
+    /// Creates a volume and serves it.
+    fn create(self: Arc<Self>, request: api::CreateVolume) -> Answer<api::Volume>;
+    /// Deletes a volume.
+    fn delete(self: Arc<Self>, name: String) -> Answer<api::Deleted>;
+    /// Serves a volume.
+    fn open(self: Arc<Self>, name: String, request: api::OpenVolume) -> Answer<api::Opened>;
+}

@@ -1,0 +1,140 @@
+//! From a request to a call of the daemon, and from its answer to a response.
+
+use std::{future::Future, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, CONTENT_TYPE, HeaderValue},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    ApiError, Daemon, ErrorKind, Limits, Result,
+    api::{CreateVolume, OpenVolume},
+    error::ErrorBody,
+};
+
+/// What a request's path asks for.
+enum Route {
+    Status,
+    Requests,
+    Volumes,
+    Volume(String),
+    Open(String),
+}
+
+impl Route {
+    fn of(path: &str) -> Option<Route> {
+        let mut parts = path.strip_prefix("/v1/")?.split('/');
+        let route = match (parts.next()?, parts.next(), parts.next(), parts.next()) {
+            ("status", None, ..) => Route::Status,
+            ("requests", None, ..) => Route::Requests,
+            ("volumes", None, ..) => Route::Volumes,
+            ("volumes", Some(name), None, _) if !name.is_empty() => Route::Volume(name.to_owned()),
+            ("volumes", Some(name), Some("open"), None) if !name.is_empty() => Route::Open(name.to_owned()),
+            _ => return None,
+        };
+        Some(route)
+    }
+
+    /// The methods it takes, as the header `Allow` wants them.
+    fn allowed(&self) -> &'static str {
+        match self {
+            Route::Status | Route::Requests => "GET",
+            Route::Volumes => "GET, POST",
+            Route::Volume(_) => "GET, DELETE",
+            Route::Open(_) => "POST",
+        }
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn answer(
+    daemon: Arc<dyn Daemon>,
+    request: Request<Incoming>,
+    limits: Limits,
+) -> Response<Full<Bytes>> {
+    let path = request.uri().path().to_owned();
+    let Some(route) = Route::of(&path) else {
+        let message = format!("there is no {path}; endpoints begin with /v1/: status, requests, volumes");
+        return failure(&ApiError::new(ErrorKind::NotFound, message));
+    };
+    let method = request.method().clone();
+    let answered = match (&method, &route) {
+        (&Method::GET, Route::Status) => call(daemon.status()).await,
+        (&Method::GET, Route::Requests) => call(daemon.requests()).await,
+        (&Method::GET, Route::Volumes) => call(daemon.volumes()).await,
+        (&Method::GET, Route::Volume(name)) => call(daemon.volume(name.clone())).await,
+        (&Method::DELETE, Route::Volume(name)) => call(daemon.delete(name.clone())).await,
+        (&Method::POST, Route::Volumes) => match body::<CreateVolume>(request, limits).await {
+            Ok(wanted) => call(daemon.create(wanted)).await,
+            Err(error) => Err(error),
+        },
+        (&Method::POST, Route::Open(name)) => match body::<OpenVolume>(request, limits).await {
+            Ok(wanted) => call(daemon.open(name.clone(), wanted)).await,
+            Err(error) => Err(error),
+        },
+        _ => {
+            let allowed = route.allowed();
+            let message = format!("{path} does not take {method}, only {allowed}");
+            let mut response = failure(&ApiError::new(ErrorKind::MethodNotAllowed, message));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            return response;
+        }
+    };
+    match answered {
+        Ok(json) => respond(StatusCode::OK, json),
+        Err(error) => failure(&error),
+    }
+}
+
+/// Runs a call to its end, also when the one who asked goes away meanwhile.
+async fn call<T: Serialize + Send + 'static>(
+    call: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<Vec<u8>> {
+    let internal = |message: String| ApiError::new(ErrorKind::Internal, message);
+    let value = match tokio::spawn(call).await {
+        Ok(answer) => answer?,
+        Err(error) => return Err(internal(format!("the call ended without an answer: {error}"))),
+    };
+    serde_json::to_vec(&value)
+        .map_err(|error| internal(format!("the answer cannot be written as JSON: {error}")))
+}
+
+/// The request's body, which is small and comes in time, or is refused. An empty one is an empty object.
+async fn body<T: DeserializeOwned>(request: Request<Incoming>, limits: Limits) -> Result<T> {
+    let limited = Limited::new(request.into_body(), limits.body_bytes);
+    let collected = match tokio::time::timeout(limits.receive, limited.collect()).await {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let message = format!("the body is longer than {} bytes", limits.body_bytes);
+            return Err(ApiError::new(ErrorKind::TooLarge, message));
+        }
+        Ok(Err(error)) => {
+            return Err(ApiError::new(ErrorKind::Invalid, format!("the body broke off: {error}")));
+        }
+        Err(_) => {
+            let message = format!("the body did not come within {} s", limits.receive.as_secs());
+            return Err(ApiError::new(ErrorKind::Timeout, message));
+        }
+    };
+    let text: &[u8] = if collected.is_empty() { b"{}" } else { &collected };
+    serde_json::from_slice(text).map_err(|error| {
+        ApiError::new(ErrorKind::Invalid, format!("the body is not what is expected: {error}"))
+    })
+}
+
+fn failure(error: &ApiError) -> Response<Full<Bytes>> {
+    let body = serde_json::to_vec(&ErrorBody { error: error.clone() });
+    respond(error.kind.status(), body.unwrap_or_default())
+}
+
+fn respond(status: StatusCode, json: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(json)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

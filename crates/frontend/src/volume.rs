@@ -1,0 +1,159 @@
+//! Volumes and runs of the engine, as front ends see them.
+
+use std::sync::Arc;
+
+use esker_engine::{
+    EngineError,
+    host::Host,
+    volume::{self, ReadStep, Volume, WriteStep},
+};
+use futures_util::future::{BoxFuture, FutureExt};
+
+use crate::{Change, Device, Exports, Extent, ExtentState, Failure, Owned, Step};
+
+/// How many bytes one step of [`Device::cache`] brings near: it holds them in memory for a moment.
+const CACHE_STEP_BYTES: u64 = 1 << 20;
+
+impl Device for Volume {
+    fn size_bytes(&self) -> u64 {
+        Volume::size_bytes(self)
+    }
+
+    fn read_only(&self) -> bool {
+        Volume::read_only(self)
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Step {
+        match Volume::read(self, offset, buffer) {
+            ReadStep::Done => Step::Done,
+            ReadStep::Later => Step::Later,
+            ReadStep::Failed(error) => Step::Failed(failed(self, "read", &error)),
+        }
+    }
+
+    fn read_later(
+        self: Arc<Self>,
+        offset: u64,
+        length: usize,
+    ) -> BoxFuture<'static, Result<Vec<u8>, Failure>> {
+        let volume = self.clone();
+        let read = Volume::read_later(self, offset, length);
+        read.map(move |read| read.map_err(|error| failed(&volume, "read", &error))).boxed()
+    }
+
+    fn change(&self, batch: &[Change<'_>], steps: &mut Vec<Step>) {
+        if Volume::read_only(self) {
+            steps.extend(batch.iter().map(|_| Step::Failed(Failure::ReadOnly)));
+            return;
+        }
+        let batch: Vec<volume::Change<'_>> = batch.iter().map(|change| (*change).into()).collect();
+        let mut made = Vec::with_capacity(batch.len());
+        Volume::change(self, &batch, &mut made);
+        steps.extend(made.into_iter().map(|step| match step {
+            WriteStep::Done => Step::Done,
+            WriteStep::Later => Step::Later,
+            WriteStep::Failed(error) => Step::Failed(failed(self, "change", &error)),
+        }));
+    }
+
+    fn change_later(self: Arc<Self>, change: Owned) -> BoxFuture<'static, Result<(), Failure>> {
+        let volume = self.clone();
+        let made = Volume::change_later(self, change.into());
+        made.map(move |made| made.map_err(|error| failed(&volume, "change", &error))).boxed()
+    }
+
+    fn flush(&self) -> Result<(), Failure> {
+        Volume::flush(self).map_err(|error| failed(self, "flush", &error))
+    }
+
+    fn extents(&self, offset: u64, length: u64, out: &mut Vec<Extent>) {
+        out.extend(Volume::extents(self, offset, length).into_iter().map(|(length, state)| Extent {
+            length,
+            state: match state {
+                volume::ExtentState::Data => ExtentState::Data,
+                volume::ExtentState::Hole => ExtentState::Hole,
+                volume::ExtentState::Zero => ExtentState::Zero,
+            },
+        }));
+    }
+
+    fn cache(self: Arc<Self>, offset: u64, length: u64) -> BoxFuture<'static, Result<(), Failure>> {
+        async move {
+            let end = offset.saturating_add(length).min(Volume::size_bytes(&self));
+            let mut at = offset;
+            while at < end {
+                let step = (end - at).min(CACHE_STEP_BYTES);
+                let read = Volume::read_later(self.clone(), at, step as usize).await;
+                read.map_err(|error| failed(&self, "cache", &error))?;
+                at += step;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Exports for Host {
+    fn find(&self, name: &str) -> Option<Arc<dyn Device>> {
+        if !name.is_empty() {
+            return self.volume(name).map(|volume| volume as Arc<dyn Device>);
+        }
+        // The default export is the only one, where there is only one.
+        let mut volumes = self.volumes();
+        let only = volumes.pop()?;
+        volumes.is_empty().then_some(only as Arc<dyn Device>)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.volumes().iter().map(|volume| volume.name().to_owned()).collect()
+    }
+}
+
+impl<'a> From<Change<'a>> for volume::Change<'a> {
+    fn from(change: Change<'a>) -> Self {
+        match change {
+            Change::Write { offset, data } => Self::Write { offset, data },
+            Change::Trim { offset, length } => Self::Trim { offset, length },
+            Change::Zero { offset, length, may_trim } => Self::Zero { offset, length, may_trim },
+        }
+    }
+}
+
+impl From<Owned> for volume::OwnedChange {
+    fn from(change: Owned) -> Self {
+        match change {
+            Owned::Write { offset, data } => Self::Write { offset, data },
+            Owned::Trim { offset, length } => Self::Trim { offset, length },
+            Owned::Zero { offset, length, may_trim } => Self::Zero { offset, length, may_trim },
+        }
+    }
+}
+
+/// What a guest is told. What it is not told goes to the daemon's log.
+fn failed(volume: &Volume, what: &'static str, error: &EngineError) -> Failure {
+    let failure = failure(error);
+    if failure == Failure::Io {
+        tracing::error!(volume = volume.name(), what, %error, "a request of a guest failed");
+    } else {
+        tracing::debug!(volume = volume.name(), what, %error, "a request of a guest was refused");
+    }
+    failure
+}
+
+fn failure(error: &EngineError) -> Failure {
+    match error {
+        EngineError::Disk(error) if error.no_space => Failure::NoSpace,
+        EngineError::Invalid(_) => Failure::Invalid,
+        // Served elsewhere from now on, or not at all: no use in trying again here.
+        EngineError::Closing(_) | EngineError::Fenced { .. } => Failure::Shutdown,
+        EngineError::Disk(_)
+        | EngineError::Store(_)
+        | EngineError::Damaged { .. }
+        | EngineError::Format(_)
+        | EngineError::LogDamaged { .. }
+        | EngineError::NotFound(_)
+        | EngineError::Exists(_)
+        | EngineError::Stopped { .. }
+        | EngineError::Unknown { .. } => Failure::Io,
+    }
+}
