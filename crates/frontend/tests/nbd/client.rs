@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     os::unix::net::UnixStream,
     path::Path,
     time::Duration,
@@ -70,8 +70,11 @@ impl Client {
 
     /// True if the server has closed the connection and sent nothing before.
     pub(crate) fn closed(&mut self) -> bool {
-        matches!(self.stream.read(&mut [0]), Ok(0))
-            || self.stream.read(&mut [0]).is_err_and(|error| error.raw_os_error() == Some(104))
+        match self.stream.read(&mut [0]) {
+            Ok(bytes) => bytes == 0,
+            // What the server had not read when it closed.
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
     }
 
     pub(crate) fn greet(&mut self) {
