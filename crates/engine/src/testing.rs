@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -40,6 +40,16 @@ pub(crate) async fn pause() {
         if std::mem::replace(&mut paused, true) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+}
+
+/// Polls a future once, which must not be its last time.
+pub(crate) async fn start<F: Future + Unpin>(mut future: F) -> F {
+    poll_fn(|context| {
+        assert!(Pin::new(&mut future).poll(context).is_pending(), "it is too early for an answer");
+        Poll::Ready(())
+    })
+    .await;
+    future
 }
 
 /// What happens to one PUT.

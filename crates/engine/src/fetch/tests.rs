@@ -11,13 +11,13 @@ use esker_format::{
     segment::{EncodedSegment, Run, RunKind, SegmentHeader, SegmentWriter},
 };
 use esker_io::{StoreErrorKind, sync::Arc};
-use futures_util::future::{Either, join, join_all, select};
+use futures_util::future::{join, join_all};
 
 use super::{Fetcher, GET_BYTES_MAX, GETS_IN_FLIGHT_MAX, Part, permits::Permits};
 use crate::{
     EngineError,
     checkpoint::PageSource,
-    testing::{Store, block_on, pause, world},
+    testing::{Store, block_on, start, world},
 };
 
 const POOL: PoolId = PoolId([1; 16]);
@@ -131,7 +131,7 @@ fn neighbours_come_in_one_get_and_large_reads_in_several() {
     store.requests.lock().clear();
     // 4 MiB.
     block_on(read(&fetcher, &[part(0, 1000, 1024, 0)], 1024)).unwrap();
-    assert_eq!(store.count("get"), 5);
+    assert_eq!(store.count("get"), 4);
     for line in store.requests.lock().iter() {
         let (start, end) = line.rsplit(' ').next().unwrap().split_once("..").unwrap();
         assert!(end.parse::<u64>().unwrap() - start.parse::<u64>().unwrap() <= GET_BYTES_MAX, "{line}");
@@ -165,18 +165,10 @@ fn who_waits_goes_on_when_the_one_who_fetches_goes_away() {
     for round in 0..2 {
         let parts = [part(0, round * 32, 8, 0)];
         block_on(async {
-            let leader = Box::pin(read(&fetcher, &parts, 8));
-            let waiter = Box::pin(read(&fetcher, &parts, 8));
             // Both are polled once: the first one leads. Then it is dropped.
-            let gone = match select(leader, Box::pin(pause())).await {
-                Either::Left(_) => panic!("it is too early for an answer"),
-                Either::Right((_, leader)) => leader,
-            };
-            let waiter = match select(waiter, Box::pin(pause())).await {
-                Either::Left(_) => panic!("the waiter waits"),
-                Either::Right((_, waiter)) => waiter,
-            };
-            drop(gone);
+            let leader = start(Box::pin(read(&fetcher, &parts, 8))).await;
+            let waiter = start(Box::pin(read(&fetcher, &parts, 8))).await;
+            drop(leader);
             assert_eq!(waiter.await.unwrap(), expected(&parts, 8), "round {round}");
         });
         assert_eq!(fetcher.usage().gets_in_flight, 0);
@@ -326,13 +318,9 @@ fn permits_go_round_and_none_is_lost() {
     let permits = Permits::new(2);
     block_on(async {
         let (one, _two) = (permits.acquire().await, permits.acquire().await);
-        let waiting = Box::pin(permits.acquire());
-        let gone = Box::pin(permits.acquire());
         // Both queue up; the first is handed a permit and goes without looking at it.
-        let Either::Right((_, gone)) = select(gone, Box::pin(pause())).await else { panic!("none is free") };
-        let Either::Right((_, waiting)) = select(waiting, Box::pin(pause())).await else {
-            panic!("none is free")
-        };
+        let gone = start(Box::pin(permits.acquire())).await;
+        let waiting = start(Box::pin(permits.acquire())).await;
         drop(one);
         drop(gone);
         drop(waiting.await);
