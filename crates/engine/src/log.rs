@@ -35,7 +35,7 @@ use esker_format::{
     ids::{LogId, VolumeId},
 };
 use esker_io::{
-    World,
+    Bug, World, planted,
     sync::{Condvar, Mutex, atomic::AtomicU64},
 };
 
@@ -249,7 +249,7 @@ impl Log {
     /// Syncs every chunk touched since the last sync; returns the sequence that is durable now.
     fn sync_now(&self) -> Result<u64> {
         let (covered, touched) = self.appender.lock().begin_sync();
-        for chunk in &touched {
+        for chunk in touched.iter().filter(|_| !planted(Bug::SyncSkipped)) {
             chunk.file.sync()?;
         }
         Ok(covered)

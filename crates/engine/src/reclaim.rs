@@ -19,12 +19,15 @@ pub struct Heads {
     known: BTreeMap<u64, Option<HeadFacts>>,
     /// Numbers that no history goes through (rule H3).
     strays: Vec<u64>,
+    /// How many are kept besides those that a rule keeps.
+    kept: usize,
 }
 
 impl Heads {
     /// The heads that a LIST showed when the volume was opened.
-    pub(crate) fn new(numbers: &[u64], strays: &[u64]) -> Self {
-        Self { known: numbers.iter().map(|number| (*number, None)).collect(), strays: strays.to_vec() }
+    pub(crate) fn new(numbers: &[u64], strays: &[u64], kept: usize) -> Self {
+        let known = numbers.iter().map(|number| (*number, None)).collect();
+        Self { known, strays: strays.to_vec(), kept }
     }
 
     /// This run wrote one more.
@@ -40,7 +43,7 @@ impl Heads {
     }
 
     async fn try_pass(&mut self, pool: &Pool, volume: VolumeId) -> Result<()> {
-        if self.known.len() <= crate::core::heads::HEADS_KEPT && self.strays.is_empty() {
+        if self.known.len() <= self.kept && self.strays.is_empty() {
             return Ok(());
         }
         let unread: Vec<u64> =
@@ -52,7 +55,7 @@ impl Heads {
             };
         }
         let facts: Vec<HeadFacts> = self.known.values().copied().flatten().collect();
-        for number in deletable(&facts).into_iter().take(DELETIONS_PER_PASS) {
+        for number in deletable(&facts, self.kept).into_iter().take(DELETIONS_PER_PASS) {
             delete(pool, volume, number).await?;
             self.known.remove(&number);
         }

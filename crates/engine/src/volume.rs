@@ -22,7 +22,13 @@ pub use read::{ExtentState, ReadStep};
 pub use status::{Status, VolumeStatus};
 pub use write::{Change, OwnedChange, WriteStep};
 
-use crate::{EngineError, Result, core::map::Map, log::Log, pool::Pool, segment_ids::SegmentIds};
+use crate::{
+    EngineError, Result,
+    core::{heads::HEADS_KEPT, map::Map},
+    log::Log,
+    pool::Pool,
+    segment_ids::SegmentIds,
+};
 
 /// The settings of a volume after inheritance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +44,13 @@ pub struct Effective {
 pub struct Limits {
     /// Log bytes that may be uncommitted; at the bound writes wait.
     pub dirty_bytes_max: u64,
+    /// Heads that reclaim keeps besides those that a rule keeps.
+    pub heads_kept: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { dirty_bytes_max: 1 << 30 }
+        Self { dirty_bytes_max: 1 << 30, heads_kept: HEADS_KEPT }
     }
 }
 

@@ -9,6 +9,7 @@ mod clock;
 mod cpu;
 pub mod disk;
 pub mod objects;
+mod planted;
 mod random;
 pub mod sync;
 mod world;
@@ -17,6 +18,9 @@ pub use clock::{Clock, SystemClock};
 pub use cpu::{Cpu, CpuPool, InlineCpu, Job, run};
 pub use disk::{DirectoryLock, Disk, DiskError, File, LocalDisk};
 pub use objects::{Listed, Objects, OpenError, Range, StoreError, StoreErrorKind};
+#[cfg(feature = "planted")]
+pub use planted::plant;
+pub use planted::{Bug, planted};
 pub use random::{Random, SystemRandom};
 pub use world::World;
 

@@ -4,8 +4,9 @@ use esker_format::{
     head::{Head, HeadKind},
     ids::DirectoryId,
 };
+use esker_io::{Bug, planted};
 
-/// Heads that are kept besides those that a rule keeps.
+/// The default number of heads that are kept besides those that a rule keeps.
 pub const HEADS_KEPT: usize = 100;
 
 /// What deciding needs to know of a head.
@@ -38,12 +39,15 @@ impl HeadFacts {
 /// Rule H1: a claim and the head before it stay, so that the only number which the previous writer can
 /// still try is taken for ever — unless that writer is known to have ended: its last head is a release,
 /// or the claim was made by a run that holds the lock of the same local directory.
-pub fn deletable(heads: &[HeadFacts]) -> Vec<u64> {
-    let candidates = &heads[..heads.len().saturating_sub(HEADS_KEPT)];
+pub fn deletable(heads: &[HeadFacts], kept: usize) -> Vec<u64> {
+    let candidates = &heads[..heads.len().saturating_sub(kept.max(1))];
     candidates.iter().filter(|head| !is_kept(head, heads)).map(|head| head.number).collect()
 }
 
 fn is_kept(head: &HeadFacts, heads: &[HeadFacts]) -> bool {
+    if planted(Bug::ClaimDeleted) {
+        return false;
+    }
     let keeps = |claim: &HeadFacts| {
         claim.kind != HeadKind::Data
             && claim.kind != HeadKind::Released
@@ -83,26 +87,26 @@ mod tests {
 
     #[test]
     fn the_newest_hundred_stay() {
-        assert_eq!(deletable(&history(50, 1, 100)), Vec::<u64>::new());
-        assert_eq!(deletable(&history(50, 1, 103)), vec![1, 2, 3]);
+        assert_eq!(deletable(&history(50, 1, 100), HEADS_KEPT), Vec::<u64>::new());
+        assert_eq!(deletable(&history(50, 1, 103), HEADS_KEPT), vec![1, 2, 3]);
     }
 
     #[test]
     fn a_takeover_by_another_directory_keeps_its_claim_and_the_head_before() {
-        let gone = deletable(&history(50, 2, 300));
+        let gone = deletable(&history(50, 2, 300), HEADS_KEPT);
         assert!(!gone.contains(&49) && !gone.contains(&50));
         assert_eq!(gone.len(), 198);
     }
 
     #[test]
     fn a_takeover_by_the_same_directory_keeps_nothing() {
-        assert_eq!(deletable(&history(50, 1, 300)).len(), 200);
+        assert_eq!(deletable(&history(50, 1, 300), HEADS_KEPT).len(), 200);
     }
 
     #[test]
     fn a_takeover_after_a_release_keeps_nothing() {
         let mut heads = history(50, 2, 300);
         heads[48].kind = HeadKind::Released;
-        assert_eq!(deletable(&heads).len(), 200);
+        assert_eq!(deletable(&heads, HEADS_KEPT).len(), 200);
     }
 }

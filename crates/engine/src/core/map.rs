@@ -176,6 +176,18 @@ impl Map {
         }
     }
 
+    /// As [`Map::publish`] without rule W4.
+    #[cfg(feature = "planted")]
+    pub fn publish_blindly(&self, lba: u64, blocks: u64, first: LogPosition) {
+        for part in leaf_parts(lba, blocks) {
+            let words = self.words_of(part.lba).expect("only flat leaves are published to");
+            let address = Address::log(first).plus(part.lba - lba);
+            for (index, word) in words[part.start..part.start + part.blocks].iter().enumerate() {
+                word.store(address.plus(index as u64).raw(), Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Replaces the entry of one block if it still names log position `expected`. False when it moved
     /// on, or the leaf is not flat, which means the same: no entry of such a leaf names the log.
     pub fn apply(&self, lba: u64, expected: LogPosition, to: Address) -> bool {

@@ -17,6 +17,9 @@ use super::{
 };
 use crate::{EngineError, Result};
 
+#[cfg(feature = "planted")]
+mod late;
+
 /// A sync is followed by this alignment, so that synced bytes are never written again.
 const SYNC_ALIGN: u64 = 4096;
 
@@ -112,6 +115,8 @@ pub(crate) struct Appender {
     uncut_blocks: u64,
     headers: Vec<u8>,
     failed: Option<EngineError>,
+    #[cfg(feature = "planted")]
+    late: late::Late,
 }
 
 impl Appender {
@@ -134,6 +139,8 @@ impl Appender {
             uncut_blocks,
             headers: Vec::new(),
             failed: None,
+            #[cfg(feature = "planted")]
+            late: late::Late::default(),
         }
     }
 
@@ -180,7 +187,7 @@ impl Appender {
             }
             from = end;
         }
-        let written = self.active.file.write_at(&slices, start);
+        let written = self.write_down(&slices, start);
         drop(slices);
         self.headers = headers;
         written?;
@@ -190,6 +197,14 @@ impl Appender {
             self.account(entry, synced, at_ms, positions);
         }
         Ok(())
+    }
+
+    fn write_down(&mut self, slices: &[IoSlice<'_>], start: u64) -> esker_io::disk::Result<()> {
+        #[cfg(feature = "planted")]
+        if let Some(late) = self.late.hold_back(&self.active, slices, start, self.next_sequence) {
+            return late;
+        }
+        self.active.file.write_at(slices, start)
     }
 
     fn record(&self, entry: &Entry<'_>, sequence: u64, synced: u64) -> Record {

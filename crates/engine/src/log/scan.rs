@@ -14,7 +14,7 @@ use esker_format::{
     },
     ids::LogId,
 };
-use esker_io::{File, World};
+use esker_io::{Bug, File, World, planted};
 
 use super::{
     LogDirectory, Pending, SPARE_FILES_MAX,
@@ -177,7 +177,7 @@ fn drop_unneeded(mut chunks: Vec<Candidate>, covered: u64, spares: &mut Vec<Spar
     let firsts: Vec<(u64, u64)> = chunks.iter().map(|c| (c.header.epoch, c.header.first_sequence)).collect();
     for chunk in &mut chunks {
         let later = firsts.iter().filter(|(epoch, _)| *epoch > chunk.header.epoch);
-        chunk.epoch_end = later.map(|(_, first)| *first).min();
+        chunk.epoch_end = later.map(|(_, first)| *first).min().filter(|_| !planted(Bug::EpochReadOn));
     }
     let (live, cut): (Vec<_>, Vec<_>) = chunks
         .into_iter()
@@ -296,7 +296,7 @@ impl Walk<'_> {
                 behind += 1;
             }
         }
-        if synced >= self.expected {
+        if synced >= self.expected && !planted(Bug::GapIsTorn) {
             return Err(EngineError::LogDamaged {
                 volume: self.request.directory.volume.to_string(),
                 position,
@@ -333,7 +333,9 @@ fn read_record(bytes: &[u8], offset: usize, salt: u64) -> Option<FoundRecord> {
     let mut crcs = Vec::with_capacity(blocks);
     for (index, block) in data.chunks_exact(BLOCK_BYTES).enumerate() {
         let plain = block_crc(block);
-        if seeded_crc(plain, salt, record.sequence, record.lba + index as u64) != record_crc(rest, index) {
+        if seeded_crc(plain, salt, record.sequence, record.lba + index as u64) != record_crc(rest, index)
+            && !planted(Bug::CrcIgnored)
+        {
             return None;
         }
         crcs.push(plain);

@@ -14,12 +14,14 @@ use std::{
 };
 
 use esker_format::{
+    address::Address,
+    chunk::RecordKind,
     head::{HeadKind, TAIL_SEGMENTS_MAX},
-    ids::{AttemptId, PackId, SegmentId},
+    ids::{AttemptId, LogPosition, PackId, SegmentId},
     page::{LEAF_BLOCKS, PackWriter, PageRef},
     segment::{RunKind, SegmentHeader, SegmentIndex},
 };
-use esker_io::{BoxFuture, World, sync::atomic::Ordering};
+use esker_io::{BoxFuture, Bug, World, planted, sync::atomic::Ordering};
 use futures_util::{Stream, stream::FuturesUnordered};
 
 use super::{Committed, Volume, Writer, blocks_of};
@@ -213,7 +215,7 @@ impl Pipeline {
             let changes: Vec<_> = self.tail.iter().map(|index| (index.id, index.clone())).collect();
             let head = chain.newest();
             assert_eq!(head.tail.len(), changes.len(), "the indexes at hand are those of the tail");
-            let (old, sequence) = (head.root.clone(), head.sequence);
+            let (old, sequence) = (head.root, head.sequence);
             self.checkpoint = Some(Box::pin(write_pages(self.volume.clone(), old, changes, sequence)));
         }
     }
@@ -378,10 +380,27 @@ async fn seal_and_upload(volume: Arc<Volume>, order: u64, cut: Cut) -> Result<Do
     let attempt = AttemptId(world.random.id());
     let header = SegmentHeader { pool: volume.pool.id(), id, attempt, key_id: 0, salt };
     let (log, compression) = (writer.log.clone(), volume.effective.compression);
+    let cut = if planted(Bug::OverwrittenNotSealed) { without_overwritten(&volume, cut) } else { cut };
+    if planted(Bug::ReleasedEarly) {
+        log.release(cut.end);
+    }
     let sealed = esker_io::run(&*world.cpu, move || seal(&log, &cut, header, compression)).await?;
     let index = Arc::new(sealed.encoded.index.clone());
     let uploaded = upload::segment(world, sealed.id, sealed.encoded, || volume.gives_up()).await?;
     Ok(Done { order, uploaded, index, moves: sealed.moves, end: sealed.end, blocks: sealed.blocks_written })
+}
+
+/// The cut without what a later write has overwritten in the map: what rule W6 forbids. Its ends stay, for
+/// their sequences.
+fn without_overwritten(volume: &Volume, mut cut: Cut) -> Cut {
+    let map = volume.map.read();
+    let (first, last) = (cut.records[0].record.sequence, cut.records[cut.records.len() - 1].record.sequence);
+    cut.records.retain(|pending| {
+        let (record, position) = (&pending.record, LogPosition(pending.position()));
+        let ends = record.sequence == first || record.sequence == last;
+        ends || record.kind != RecordKind::Write || map.get(record.lba) == Address::log(position)
+    });
+    cut
 }
 
 /// Moves map entries from the log to the segments, unless a newer write came; then waits until no reader
@@ -436,8 +455,7 @@ async fn fold(
     let random = &volume.pool.world().random;
     let mut pages = PackWriter::new(volume.pool.id(), PackId(random.id()), AttemptId(random.id()));
     let fetcher = volume.pool.fetcher();
-    let root =
-        checkpoint::fold(fetcher, old.clone(), blocks_of(volume.size_bytes), changes, &mut pages).await?;
+    let root = checkpoint::fold(fetcher, *old, blocks_of(volume.size_bytes), changes, &mut pages).await?;
     Ok((pages, root))
 }
 

@@ -9,7 +9,7 @@ use esker_format::{
     chunk::{RECORD_BLOCKS_MAX, block_crc},
     ids::LogPosition,
 };
-use esker_io::sync::ReadGuard;
+use esker_io::{Bug, planted, sync::ReadGuard};
 
 use super::{Volume, Writer, blocks_of};
 use crate::{
@@ -216,9 +216,7 @@ impl Volume {
         // Rule W4: the guard is held from append to publish, so that nobody trims or inflates in between.
         let map = self.flat(&entries);
         let outcome = writer.log.append(&entries, &mut positions);
-        for (entry, position) in entries.iter().zip(&positions) {
-            map.publish(entry.lba, entry.blocks(), LogPosition(*position));
-        }
+        self.publish(&map, &entries, &positions);
         drop(map);
         writer.wake_pipeline();
         let error = outcome.err().inspect(|error| self.failed(error));
@@ -228,6 +226,18 @@ impl Volume {
                 _ => WriteStep::Done,
             };
             steps.push(step);
+        }
+    }
+
+    fn publish(&self, map: &Map, entries: &[Entry<'_>], positions: &[u64]) {
+        for (entry, position) in entries.iter().zip(positions) {
+            map.publish(entry.lba, entry.blocks(), LogPosition(*position));
+        }
+        #[cfg(feature = "planted")]
+        if planted(Bug::PublishedBlindly) {
+            for (entry, position) in entries.iter().zip(positions).rev() {
+                map.publish_blindly(entry.lba, entry.blocks(), LogPosition(*position));
+            }
         }
     }
 
@@ -355,7 +365,7 @@ impl Volume {
         let entry = Entry { lba, payload: Payload::Write { data: block, crcs: &crcs } };
         let mut positions = Vec::with_capacity(1);
         let mut map = self.map.write();
-        if map.get(lba) != base {
+        if map.get(lba) != base && !planted(Bug::BaseNotChecked) {
             return Ok(false);
         }
         map.inflate(lba, 1);
