@@ -383,6 +383,16 @@ fn a_crash_point_before_and_after_a_step() {
 }
 
 #[test]
+fn a_crash_that_was_dealt_with_is_not_reported_again() {
+    let (machine, host, disk) = machine();
+    host.crash_at(1, Side::After);
+    assert!(disk.create("f").is_err());
+    let disk = after_crash(&host, Survival::Everything);
+    machine.run_for(std::time::Duration::ZERO).unwrap();
+    assert_eq!(names(&disk, ""), ["f"]);
+}
+
+#[test]
 fn large_sparse_files_are_cheap() {
     let (_machine, host, disk) = machine();
     let file = disk.create("f").unwrap();

@@ -298,10 +298,10 @@ fn a_store_without_sync_loses_young_objects_with_the_power() {
     ] {
         let machine = Machine::new(1, config.clone());
         let (host, world) = (machine.host(), machine.world());
-        put(&machine, &world, "old", b"").unwrap();
-        machine.run_for(Duration::from_secs(31)).unwrap();
         put(&machine, &world, "synced", b"").unwrap();
         machine.store().sync();
+        put(&machine, &world, "old", b"").unwrap();
+        machine.run_for(Duration::from_secs(30)).unwrap();
         put(&machine, &world, "young", b"").unwrap();
         host.kill();
         assert_eq!(machine.store().names("").len(), 3, "a killed process loses nothing");
