@@ -77,7 +77,7 @@ impl<K: Ord + Clone, V: Clone> Lead<'_, K, V> {
 impl<K: Ord + Clone, V> Drop for Lead<'_, K, V> {
     fn drop(&mut self) {
         // After an answer the flight of this key, if there is one, is somebody else's.
-        if self.answered {
+        if !self.answered {
             self.flights.waiting.lock().remove(&self.key);
         }
     }
