@@ -297,3 +297,6 @@ impl Log {
         syncing.failed.get_or_insert(closing);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! An open volume: its map, its log, and the state that front ends and the pipeline share.
 
+mod change;
 mod pipeline;
 mod read;
+mod stages;
 mod status;
 mod write;
 
@@ -17,10 +19,10 @@ use esker_io::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+pub use change::{Change, OwnedChange, WriteStep};
 pub(crate) use pipeline::{Pipeline, Start as PipelineStart};
 pub use read::{ExtentState, ReadStep};
 pub use status::{Status, VolumeStatus};
-pub use write::{Change, OwnedChange, WriteStep};
 
 use crate::{
     EngineError, Result,

@@ -227,9 +227,10 @@ impl Walk<'_> {
             if candidate.epoch_end.is_some_and(|end| found.record.sequence >= end) {
                 break;
             }
-            if self.request.discard_after.is_some_and(|discard| position >= discard) {
+            if let Some(discard) = self.request.discard_after.filter(|discard| position >= *discard) {
                 self.finish(&chunk, kept_before);
-                self.torn = Some(Torn { position, records: count_behind(chunks, index, found.offset)? });
+                self.torn =
+                    Some(Torn { position: discard, records: count_behind(chunks, index, found.offset)? });
                 return Ok(());
             }
             if found.record.sequence > self.expected {

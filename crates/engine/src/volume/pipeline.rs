@@ -14,42 +14,22 @@ use std::{
 };
 
 use esker_format::{
-    address::Address,
-    chunk::RecordKind,
     head::{HeadKind, TAIL_SEGMENTS_MAX},
-    ids::{AttemptId, LogPosition, PackId, SegmentId},
-    page::{LEAF_BLOCKS, PackWriter, PageRef},
-    segment::{RunKind, SegmentHeader, SegmentIndex},
+    segment::SegmentIndex,
 };
-use esker_io::{BoxFuture, Bug, World, planted, sync::atomic::Ordering};
+use esker_io::{BoxFuture, World, sync::atomic::Ordering};
 use futures_util::{Stream, stream::FuturesUnordered};
 
-use super::{Committed, Volume, Writer, blocks_of};
-use crate::{
-    EngineError, Result, checkpoint,
-    commit::{Chain, Change, NewRoot, Uploaded},
-    core::policy::{self, CHECKPOINT_AT, Choice, View, Yield},
-    log::Cut,
-    reclaim,
-    seal::{Move, seal},
-    upload,
+use super::{
+    Committed, Volume, Writer,
+    stages::{Done, apply, deflate, seal_and_upload, write_pages},
 };
-
-/// Map entries that change under one hold of the guard: well below 100 µs.
-const APPLY_SLICE: usize = 512;
-
-/// A seal that is durable in the store.
-struct Done {
-    order: u64,
-    uploaded: Uploaded,
-    index: Arc<SegmentIndex>,
-    moves: Vec<Move>,
-    end: u64,
-    blocks: u64,
-}
-
-/// How long background work waits before it asks a store again that did not answer.
-const STORE_RETRY: Duration = Duration::from_secs(1);
+use crate::{
+    Result,
+    commit::{Chain, Change, NewRoot},
+    core::policy::{self, CHECKPOINT_AT, Choice, View, Yield},
+    reclaim,
+};
 
 /// What one round of the loop waits for.
 enum Happened {
@@ -249,11 +229,13 @@ impl Pipeline {
             root: root.clone(),
         };
         let volume = self.volume.clone();
+        let folded = self.tail.iter().filter(|index| index.last_sequence <= folded).cloned().collect();
         self.commit = Some(Box::pin(async move {
             let world = volume.pool.world();
             let outcome = chain.commit(world, change, || volume.gives_up()).await;
             if outcome.is_ok() {
-                apply(&volume, &done).await;
+                apply(&volume, &mut done).await;
+                deflate(&volume, folded).await;
             }
             Box::new(CommitEnd { chain, outcome, done, root })
         }));
@@ -295,11 +277,7 @@ impl Pipeline {
             self.tail.push(done.index);
         }
         if let Some(root) = root {
-            let (folded, kept) = std::mem::take(&mut self.tail)
-                .into_iter()
-                .partition(|index: &Arc<SegmentIndex>| index.last_sequence <= root.sequence);
-            self.tail = kept;
-            deflate(&self.volume, &folded);
+            self.tail.retain(|index| index.last_sequence > root.sequence);
         }
         writer.room.notify();
         if let Some(mut heads) = self.heads.take() {
@@ -358,109 +336,8 @@ fn poll_slot<T>(slot: &mut Option<BoxFuture<'static, T>>, context: &mut Context<
     }
 }
 
-/// Does what needs the store again and again while the store is away, until the volume gives up.
-async fn insist<T, F: Future<Output = Result<T>>>(volume: &Volume, mut work: impl FnMut() -> F) -> Result<T> {
-    loop {
-        match work().await {
-            Err(error @ (EngineError::Store(_) | EngineError::Unknown { .. })) if !volume.gives_up() => {
-                tracing::warn!(volume = %volume.name, %error, "the store does not answer, trying again");
-                volume.pool.world().clock.sleep(STORE_RETRY).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-async fn seal_and_upload(volume: Arc<Volume>, order: u64, cut: Cut) -> Result<Done> {
-    let world = volume.pool.world();
-    let writer = volume.writer.as_ref().expect("only writers seal");
-    let id = insist(&volume, || writer.ids.next()).await?;
-    let mut salt = [0; 32];
-    world.random.fill(&mut salt);
-    let attempt = AttemptId(world.random.id());
-    let header = SegmentHeader { pool: volume.pool.id(), id, attempt, key_id: 0, salt };
-    let (log, compression) = (writer.log.clone(), volume.effective.compression);
-    let cut = if planted(Bug::OverwrittenNotSealed) { without_overwritten(&volume, cut) } else { cut };
-    if planted(Bug::ReleasedEarly) {
-        log.release(cut.end);
-    }
-    let sealed = esker_io::run(&*world.cpu, move || seal(&log, &cut, header, compression)).await?;
-    let index = Arc::new(sealed.encoded.index.clone());
-    let uploaded = upload::segment(world, sealed.id, sealed.encoded, || volume.gives_up()).await?;
-    Ok(Done { order, uploaded, index, moves: sealed.moves, end: sealed.end, blocks: sealed.blocks_written })
-}
-
-/// The cut without what a later write has overwritten in the map: what rule W6 forbids. Its ends stay, for
-/// their sequences.
-fn without_overwritten(volume: &Volume, mut cut: Cut) -> Cut {
-    let map = volume.map.read();
-    let (first, last) = (cut.records[0].record.sequence, cut.records[cut.records.len() - 1].record.sequence);
-    cut.records.retain(|pending| {
-        let (record, position) = (&pending.record, LogPosition(pending.position()));
-        let ends = record.sequence == first || record.sequence == last;
-        ends || record.kind != RecordKind::Write || map.get(record.lba) == Address::log(position)
-    });
-    cut
-}
-
-/// Moves map entries from the log to the segments, unless a newer write came; then waits until no reader
-/// can hold one of the old positions.
-async fn apply(volume: &Arc<Volume>, done: &[Done]) {
-    for done in done {
-        for slice in done.moves.chunks(APPLY_SLICE) {
-            let map = volume.map.read();
-            for step in slice {
-                map.apply(step.lba, step.from, step.to);
-            }
-        }
-    }
-    drop(volume.map.write());
-}
-
-/// Makes the leaves that these segments changed compact again, one at a time.
-fn deflate(volume: &Volume, folded: &[Arc<SegmentIndex>]) {
-    let mut leaves: Vec<u64> = Vec::new();
-    for run in folded.iter().flat_map(|index| &index.runs) {
-        if matches!(run.kind, RunKind::Data { .. } | RunKind::Zero) && run.blocks <= LEAF_BLOCKS {
-            leaves.extend(run.lba / LEAF_BLOCKS..=(run.lba + run.blocks - 1) / LEAF_BLOCKS);
-        }
-    }
-    leaves.sort_unstable();
-    leaves.dedup();
-    for leaf in leaves {
-        volume.map.write().deflate(leaf);
-    }
-}
-
-/// Writes the pages that `changes` touch as one pack; returns the new root.
-async fn write_pages(
-    volume: Arc<Volume>,
-    old: Option<PageRef>,
-    changes: Vec<(SegmentId, Arc<SegmentIndex>)>,
-    sequence: u64,
-) -> Result<NewRoot> {
-    let world = volume.pool.world();
-    let (pages, root) = insist(&volume, || fold(&volume, &old, &changes)).await?;
-    if !pages.is_empty() {
-        upload::pack(world, pages.id(), pages.finish(), || volume.gives_up()).await?;
-    }
-    Ok(NewRoot { root, sequence })
-}
-
-async fn fold(
-    volume: &Volume,
-    old: &Option<PageRef>,
-    changes: &[(SegmentId, Arc<SegmentIndex>)],
-) -> Result<(PackWriter, Option<PageRef>)> {
-    let random = &volume.pool.world().random;
-    let mut pages = PackWriter::new(volume.pool.id(), PackId(random.id()), AttemptId(random.id()));
-    let fetcher = volume.pool.fetcher();
-    let root = checkpoint::fold(fetcher, *old, blocks_of(volume.size_bytes), changes, &mut pages).await?;
-    Ok((pages, root))
-}
-
 impl Volume {
-    fn gives_up(&self) -> bool {
+    pub(super) fn gives_up(&self) -> bool {
         let abandoned = self.writer.as_ref().is_some_and(|writer| writer.abandoned.load(Ordering::Acquire));
         abandoned || matches!(*self.status.lock(), super::Status::Failed(_))
     }

@@ -59,8 +59,14 @@ fn recount(node: &Node, level: u8) -> usize {
     }
 }
 
-fn check_memory(map: &Map) {
+/// What must hold after every change.
+fn check_shape(map: &Map) {
     assert_eq!(map.memory_bytes(), size_of::<Map>() + recount(&map.root, map.level));
+    if map.blocks < span(map.level) {
+        map.root.visit(map.level, 0, map.blocks..span(map.level), &mut |beyond| {
+            assert_eq!(beyond.address, Address::HOLE, "beyond the end lie holes");
+        });
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -279,7 +285,7 @@ proptest! {
             model.run(&mut map, step);
             prop_assert_eq!(extents(&map, *lba, *blocks), model.extents(*lba, *blocks), "after {:?}", step);
             prop_assert_eq!(map.get(*lba), model.blocks[*lba as usize]);
-            check_memory(&map);
+            check_shape(&map);
         }
         for (lba, address) in model.blocks.iter().enumerate() {
             prop_assert_eq!(map.get(lba as u64), *address);
@@ -319,20 +325,26 @@ fn an_older_publish_never_replaces_a_newer_one() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "threads that race for one block are the test")]
 fn racing_publishers_leave_the_highest_position() {
+    const ROUNDS: u64 = 50_000;
     let mut map = Map::new(LEAF_BLOCKS);
     map.inflate(0, LEAF_BLOCKS);
     let map = &map;
     std::thread::scope(|threads| {
         for thread in 0..4u64 {
             threads.spawn(move || {
-                for round in 0..2000 {
-                    map.publish(round % 7, 8, LogPosition((round * 4 + thread) * 4096 * 16));
+                for round in 0..ROUNDS {
+                    // Half of the threads publish their newest records first.
+                    let round = if thread % 2 == 0 { round } else { ROUNDS - 1 - round };
+                    let ours = LogPosition((round * 4 + thread) * 4096 * 16);
+                    map.publish(round % 7, 8, ours);
+                    let found = map.get(round % 7);
+                    assert!(found.raw() >= Address::log(ours).raw(), "{ours} was lost to {found}");
                 }
             });
         }
     });
     for block in 0..14u64 {
-        let expected = (0..2000u64)
+        let expected = (0..ROUNDS)
             .filter(|round| (round % 7..round % 7 + 8).contains(&block))
             .flat_map(|round| {
                 (0..4).map(move |thread| (round * 4 + thread) * 65536 + (block - round % 7) * 4096)
@@ -391,7 +403,7 @@ fn trims_of_a_pebibyte_touch_only_their_edges() {
     // Two paths of three inner nodes, of which the root is one, and a leaf each.
     assert!(map.memory_bytes() < 5 * 24 * 1024 + 1024, "{} bytes are left", map.memory_bytes());
     assert!(garbage.memory_bytes() > full - 6 * 24 * 1024);
-    check_memory(&map);
+    check_shape(&map);
     assert_eq!(
         extents(&map, 0, PEBIBYTE),
         [extent(0, 5, slot(1, 100)), extent(5, PEBIBYTE - 5, Address::HOLE),]
@@ -416,7 +428,7 @@ fn trimming_piece_by_piece_gives_all_memory_back() {
     map.inflate(7 * LEAF_BLOCKS, 1);
     for lba in (0..blocks).step_by(8192 + 64) {
         drop(map.set_range(lba, (8192 + 64).min(blocks - lba), Address::HOLE));
-        check_memory(&map);
+        check_shape(&map);
     }
     assert_eq!(map.memory_bytes(), size_of::<Map>());
 }

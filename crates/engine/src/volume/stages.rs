@@ -1,0 +1,153 @@
+//! The steps of the pipeline, each a function of the volume and its input.
+
+use std::{sync::Arc, time::Duration};
+
+use esker_format::{
+    address::Address,
+    chunk::RecordKind,
+    ids::{AttemptId, LogPosition, PackId, SegmentId},
+    page::{LEAF_BLOCKS, PackWriter, PageRef},
+    segment::{RunKind, SegmentHeader, SegmentIndex},
+};
+use esker_io::{Bug, planted};
+
+use super::{Volume, blocks_of};
+use crate::{
+    EngineError, Result, checkpoint,
+    commit::{NewRoot, Uploaded},
+    log::Cut,
+    seal::{Move, seal},
+    upload,
+};
+
+/// Map entries that change under one hold of the guard: well below 100 µs.
+const APPLY_SLICE: usize = 512;
+
+/// A seal that is durable in the store.
+pub(super) struct Done {
+    pub(super) order: u64,
+    pub(super) uploaded: Uploaded,
+    pub(super) index: Arc<SegmentIndex>,
+    pub(super) moves: Vec<Move>,
+    pub(super) end: u64,
+    pub(super) blocks: u64,
+}
+
+/// How long background work waits before it asks a store again that did not answer.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// Does what needs the store again and again while the store is away, until the volume gives up.
+async fn insist<T, F: Future<Output = Result<T>>>(volume: &Volume, mut work: impl FnMut() -> F) -> Result<T> {
+    loop {
+        match work().await {
+            Err(error @ (EngineError::Store(_) | EngineError::Unknown { .. })) if !volume.gives_up() => {
+                tracing::warn!(volume = %volume.name, %error, "the store does not answer, trying again");
+                volume.pool.world().clock.sleep(STORE_RETRY).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+pub(super) async fn seal_and_upload(volume: Arc<Volume>, order: u64, cut: Cut) -> Result<Done> {
+    let world = volume.pool.world();
+    let writer = volume.writer.as_ref().expect("only writers seal");
+    let id = insist(&volume, || writer.ids.next()).await?;
+    let mut salt = [0; 32];
+    world.random.fill(&mut salt);
+    let attempt = AttemptId(world.random.id());
+    let header = SegmentHeader { pool: volume.pool.id(), id, attempt, key_id: 0, salt };
+    let (log, compression) = (writer.log.clone(), volume.effective.compression);
+    let cut = if planted(Bug::OverwrittenNotSealed) { without_overwritten(&volume, cut) } else { cut };
+    if planted(Bug::ReleasedEarly) {
+        log.release(cut.end);
+    }
+    let sealed = esker_io::run(&*world.cpu, move || seal(&log, &cut, header, compression)).await?;
+    let index = Arc::new(sealed.encoded.index.clone());
+    let uploaded = upload::segment(world, sealed.id, sealed.encoded, || volume.gives_up()).await?;
+    Ok(Done { order, uploaded, index, moves: sealed.moves, end: sealed.end, blocks: sealed.blocks_written })
+}
+
+/// The cut without what a later write has overwritten in the map: what rule W6 forbids. Its ends stay, for
+/// their sequences.
+fn without_overwritten(volume: &Volume, mut cut: Cut) -> Cut {
+    let map = volume.map.read();
+    let (first, last) = (cut.records[0].record.sequence, cut.records[cut.records.len() - 1].record.sequence);
+    cut.records.retain(|pending| {
+        let (record, position) = (&pending.record, LogPosition(pending.position()));
+        let ends = record.sequence == first || record.sequence == last;
+        ends || record.kind != RecordKind::Write || map.get(record.lba) == Address::log(position)
+    });
+    cut
+}
+
+/// Moves map entries from the log to the segments, unless a newer write came; then waits until no reader
+/// can hold one of the old positions.
+pub(super) async fn apply(volume: &Arc<Volume>, done: &mut [Done]) {
+    let cpu = &*volume.pool.world().cpu;
+    for done in done {
+        let (volume, moves) = (volume.clone(), std::mem::take(&mut done.moves));
+        let job = move || {
+            for slice in moves.chunks(APPLY_SLICE) {
+                let map = volume.map.read();
+                for step in slice {
+                    map.apply(step.lba, step.from, step.to);
+                }
+            }
+        };
+        esker_io::run(cpu, job).await;
+    }
+    drop(volume.map.write());
+}
+
+/// Makes the leaves that these segments changed compact again, one at a time.
+pub(super) async fn deflate(volume: &Arc<Volume>, folded: Vec<Arc<SegmentIndex>>) {
+    let cpu = &*volume.pool.world().cpu;
+    let volume = volume.clone();
+    let job = move || {
+        for leaf in touched_leaves(&folded) {
+            volume.map.write().deflate(leaf);
+        }
+    };
+    esker_io::run(cpu, job).await;
+}
+
+fn touched_leaves(folded: &[Arc<SegmentIndex>]) -> Vec<u64> {
+    let mut leaves: Vec<u64> = Vec::new();
+    for run in folded.iter().flat_map(|index| &index.runs) {
+        // Trims of more than a leaf swap whole subtrees: nothing there is left to make compact.
+        if run.blocks <= LEAF_BLOCKS || matches!(run.kind, RunKind::Data { .. }) {
+            leaves.extend(run.lba / LEAF_BLOCKS..=(run.lba + run.blocks - 1) / LEAF_BLOCKS);
+        }
+    }
+    leaves.sort_unstable();
+    leaves.dedup();
+    leaves
+}
+
+/// Writes the pages that `changes` touch as one pack; returns the new root.
+pub(super) async fn write_pages(
+    volume: Arc<Volume>,
+    old: Option<PageRef>,
+    changes: Vec<(SegmentId, Arc<SegmentIndex>)>,
+    sequence: u64,
+) -> Result<NewRoot> {
+    let world = volume.pool.world();
+    let (pages, root) = insist(&volume, || fold(&volume, &old, &changes)).await?;
+    if !pages.is_empty() {
+        upload::pack(world, pages.id(), pages.finish(), || volume.gives_up()).await?;
+    }
+    Ok(NewRoot { root, sequence })
+}
+
+async fn fold(
+    volume: &Volume,
+    old: &Option<PageRef>,
+    changes: &[(SegmentId, Arc<SegmentIndex>)],
+) -> Result<(PackWriter, Option<PageRef>)> {
+    let random = &volume.pool.world().random;
+    let mut pages = PackWriter::new(volume.pool.id(), PackId(random.id()), AttemptId(random.id()));
+    let fetcher = volume.pool.fetcher();
+    let root = checkpoint::fold(fetcher, *old, blocks_of(volume.size_bytes), changes, &mut pages).await?;
+    Ok((pages, root))
+}
