@@ -333,8 +333,9 @@ fn racing_publishers_leave_the_highest_position() {
         for thread in 0..4u64 {
             threads.spawn(move || {
                 for round in 0..ROUNDS {
-                    // Half of the threads publish their newest records first.
-                    let round = if thread % 2 == 0 { round } else { ROUNDS - 1 - round };
+                    // Upwards on the whole, so that there is always something to replace, but sixteen
+                    // at a time downwards, so that an older record often comes after a newer one.
+                    let round = round ^ 15;
                     let ours = LogPosition((round * 4 + thread) * 4096 * 16);
                     map.publish(round % 7, 8, ours);
                     let found = map.get(round % 7);
