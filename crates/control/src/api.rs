@@ -1,5 +1,7 @@
 //! What travels, as JSON. Keys are never renamed or given another meaning; new ones may come.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// The daemon and what it serves.
@@ -278,4 +280,38 @@ pub struct Torn {
     pub position: u64,
     /// Readable records that were given up.
     pub records: u64,
+}
+
+impl fmt::Display for DaemonState {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            DaemonState::Opening => "opening",
+            DaemonState::Ready => "ready",
+            DaemonState::Draining => "draining",
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            Source::Volume => "volume",
+            Source::Pool => "pool",
+            Source::BuiltIn => "built-in",
+        })
+    }
+}
+
+impl fmt::Display for VolumeState {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            VolumeState::Opening => "opening",
+            VolumeState::Failed => "failed",
+            VolumeState::Running => "running",
+            VolumeState::ReadOnly => "read-only",
+            VolumeState::Draining => "draining",
+            VolumeState::Closed => "closed",
+            VolumeState::Stopped => "stopped",
+        })
+    }
 }

@@ -1,0 +1,108 @@
+//! What a pool says of its volumes, in the words of the API.
+
+use esker_control::api;
+use esker_engine::{EngineError, Result, pool::Pool};
+use esker_format::{
+    head::Head,
+    ids::VolumeId,
+    names,
+    property::{Compression, Durability, Properties},
+};
+use futures_util::{StreamExt, stream};
+
+use crate::size;
+
+/// Volumes that are looked at at the same time.
+const VOLUMES_AT_ONCE: usize = 16;
+/// The smallest volume that is made.
+const SIZE_BYTES_MIN: u64 = 1 << 20;
+/// The largest one.
+const SIZE_BYTES_MAX: u64 = 1 << 50;
+
+/// The pool itself.
+pub(crate) fn pool(pool: &Pool) -> api::Pool {
+    api::Pool { url: describe(pool), id: pool.id().to_string() }
+}
+
+/// The store's name, without credentials.
+pub(crate) fn describe(pool: &Pool) -> String {
+    pool.world().objects.describe()
+}
+
+/// Every volume of the pool, by name. One that cannot be read is there, with the reason.
+pub(crate) async fn volumes(pool: &Pool) -> Result<Vec<api::Volume>> {
+    let names = pool.names().await?;
+    let looks: Vec<_> = names.into_iter().map(|named| look(pool, named.name, named.volume)).collect();
+    Ok(stream::iter(looks).buffered(VOLUMES_AT_ONCE).collect().await)
+}
+
+/// One volume.
+pub(crate) async fn volume(pool: &Pool, name: &str) -> Result<api::Volume> {
+    match pool.lookup(name).await? {
+        Some(volume) => Ok(look(pool, name.to_owned(), volume).await),
+        None => Err(EngineError::NotFound(format!("volume {name} in {}", describe(pool)))),
+    }
+}
+
+async fn look(pool: &Pool, name: String, volume: VolumeId) -> api::Volume {
+    let (stored, problem) = match pool.newest_head(volume).await {
+        Ok(newest) => (Some(stored(&newest.head, &pool.record().properties)), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
+    api::Volume { name, id: volume.to_string(), stored, served: None, problem }
+}
+
+fn stored(head: &Head, pool: &Properties) -> api::Stored {
+    let (durability, compression) = settings(Some(&head.properties), pool);
+    api::Stored {
+        size_bytes: head.size_bytes,
+        durability,
+        compression,
+        head: head.number,
+        kind: head.kind.to_string(),
+        epoch: head.epoch,
+        sequence: head.sequence,
+        tail_segments: head.tail.len() as u64,
+        written_ms: head.written_ms,
+    }
+}
+
+/// Durability and compression of a volume, or of volumes that say nothing themselves.
+pub(crate) fn settings(volume: Option<&Properties>, pool: &Properties) -> (api::Setting, api::Setting) {
+    let own = volume.copied().unwrap_or_default();
+    let durability = setting(own.durability, pool.durability, Durability::built_in());
+    (durability, setting(own.compression, pool.compression, Compression::built_in()))
+}
+
+fn setting<T: ToString>(volume: Option<T>, pool: Option<T>, built_in: T) -> api::Setting {
+    let (value, source) = match (volume, pool) {
+        (Some(value), _) => (value, api::Source::Volume),
+        (None, Some(value)) => (value, api::Source::Pool),
+        (None, None) => (built_in, api::Source::BuiltIn),
+    };
+    api::Setting { value: value.to_string(), source }
+}
+
+/// Properties as a request has them.
+pub(crate) fn properties(durability: Option<&str>, compression: Option<&str>) -> Result<Properties> {
+    Ok(Properties {
+        durability: durability.map(str::parse).transpose()?,
+        compression: compression.map(str::parse).transpose()?,
+    })
+}
+
+/// Checks the name and the size of a volume that is to be made, and reads its properties.
+pub(crate) fn check_new(wanted: &api::CreateVolume) -> Result<Properties> {
+    names::valid_volume_name(&wanted.name)?;
+    let block = esker_format::BLOCK_BYTES as u64;
+    let bytes = wanted.size_bytes;
+    if !(SIZE_BYTES_MIN..=SIZE_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(block) {
+        return Err(EngineError::Invalid(format!(
+            "volume {}: expected a size from {} to {} that is a multiple of {block} bytes, found {bytes} bytes",
+            wanted.name,
+            size::show(SIZE_BYTES_MIN),
+            size::show(SIZE_BYTES_MAX),
+        )));
+    }
+    properties(wanted.durability.as_deref(), wanted.compression.as_deref())
+}

@@ -1,0 +1,51 @@
+//! One file a command.
+
+mod check;
+mod doctor;
+mod inspect;
+mod pool;
+mod recover;
+mod serve;
+mod status;
+mod volume;
+
+use clap::Subcommand;
+
+use crate::exit::Exit;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve volumes of a pool over NBD, in the foreground
+    Serve(serve::Args),
+    /// Make, list, describe and delete volumes
+    #[command(subcommand)]
+    Volume(volume::Command),
+    /// Make and describe pools
+    #[command(subcommand)]
+    Pool(pool::Command),
+    /// Say what the running daemon does
+    Status(status::Args),
+    /// Verify every object and address that volumes can reach
+    Check(check::Args),
+    /// Ask a store for everything that Esker relies on
+    Doctor(doctor::Args),
+    /// Print a stored object readably
+    Inspect(inspect::Args),
+    /// Open a volume whose log is damaged, without what lies behind a position
+    Recover(recover::Args),
+}
+
+/// Runs a command.
+pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Volume(command) => volume::run(command).await,
+        Command::Pool(command) => pool::run(command).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Check(args) => check::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
+        Command::Inspect(args) => inspect::run(args).await,
+        Command::Recover(args) => recover::run(args).await,
+    }
+}

@@ -1,0 +1,35 @@
+//! `esker pool create URL`
+
+use esker_engine::{EngineError, pool::Pool};
+
+use super::show;
+use crate::{catalogue, exit::Exit, output::Output, store};
+
+/// Options.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where: file://PATH or s3://BUCKET/PREFIX
+    url: String,
+    /// What volumes may lose with their host, when they say nothing: ephemeral, or bounded(Ns)
+    #[arg(long, value_name = "VALUE")]
+    durability: Option<String>,
+    /// How volumes are compressed, when they say nothing: off, lz4, or zstd:LEVEL
+    #[arg(long, value_name = "VALUE")]
+    compression: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let properties = catalogue::properties(args.durability.as_deref(), args.compression.as_deref())?;
+    let edges = store::without_disk(&args.url)?;
+    match Pool::open(edges.world.clone(), 0).await {
+        Err(EngineError::NotFound(_)) => {}
+        Err(error) => return Err(error.into()),
+        Ok(pool) => anyhow::bail!("there is a pool at {} already: {}", catalogue::describe(&pool), pool.id()),
+    }
+    let pool = Pool::create(edges.world, properties, 0).await?;
+    let view = show::View::of(&pool).await?;
+    args.output.print(&view, || view.text())?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,193 @@
+//! Which volumes a daemon opens.
+//!
+//! 1. Those that are named. Naming a volume for writing takes it over from whoever has it.
+//! 2. Those with a log here: what it holds may be nowhere else.
+//! 3. If none is named, all of the pool.
+//!
+//! What is not named is opened only when that takes nothing from anybody: the volume is released, or this very
+//! directory was the last to write it.
+
+use std::{collections::BTreeSet, str::FromStr, sync::Arc};
+
+use anyhow::Context;
+use esker_control::api::{CreateVolume, OpenVolume};
+use esker_engine::{
+    EngineError,
+    pool::{NamedVolume, Pool},
+};
+use esker_format::{
+    head::{Head, HeadKind},
+    ids::VolumeId,
+    names,
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::Started;
+use crate::{catalogue, daemon::Daemon, size};
+
+/// Volumes that are looked at or opened at the same time.
+const VOLUMES_AT_ONCE: usize = 8;
+
+/// A volume as the command line names it.
+#[derive(Debug, Clone)]
+pub(crate) struct VolumeArg {
+    name: String,
+    /// Absent: it must exist.
+    size_bytes: Option<u64>,
+}
+
+impl FromStr for VolumeArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, size_bytes) = match text.split_once('=') {
+            Some((name, size)) => (name, Some(size::parse(size)?)),
+            None => (text, None),
+        };
+        names::valid_volume_name(name).map_err(|error| error.to_string())?;
+        Ok(Self { name: name.to_owned(), size_bytes })
+    }
+}
+
+/// What is to be opened.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Selected {
+    /// Names, and whether for reading only.
+    open: Vec<(String, bool)>,
+    /// Every volume of the pool at the start.
+    known: Vec<NamedVolume>,
+}
+
+impl Selected {
+    /// The volumes that are not open, although there is a log of them here.
+    pub(crate) fn left_in_logs(&self, started: &Started) -> Vec<String> {
+        // What cannot be listed is reported as left.
+        let logs = started.data.volumes_with_log();
+        let log = |volume: VolumeId| logs.as_ref().map_or(true, |logs| logs.contains(&volume));
+        let daemon = &started.daemon;
+        let closed: BTreeSet<String> =
+            daemon.opening().into_iter().chain(daemon.failures().into_iter().map(|(name, _)| name)).collect();
+        let left = self.known.iter().filter(|known| closed.contains(&known.name) && log(known.volume));
+        left.map(|known| known.name.clone()).collect()
+    }
+}
+
+/// Makes what is missing, and says what is to be opened.
+pub(crate) async fn select(
+    started: &Started,
+    named: &[VolumeArg],
+    read_only: &[String],
+) -> anyhow::Result<Selected> {
+    let pool = started.daemon.host.pool();
+    let mut selected = Selected { known: pool.names().await?, open: Vec::new() };
+    for wanted in named {
+        anyhow::ensure!(
+            !read_only.contains(&wanted.name),
+            "volume {} is named twice, for writing and read-only",
+            wanted.name
+        );
+        make_or_compare(pool, &selected.known, wanted).await?;
+        selected.open.push((wanted.name.clone(), false));
+    }
+    selected.open.extend(read_only.iter().map(|name| (name.clone(), true)));
+    let everything = named.is_empty() && read_only.is_empty();
+    let unnamed = unnamed(started, &selected, everything)?;
+    selected.open.extend(unclaimed(started, unnamed).await.into_iter().map(|name| (name, false)));
+    Ok(selected)
+}
+
+async fn make_or_compare(pool: &Pool, known: &[NamedVolume], wanted: &VolumeArg) -> anyhow::Result<()> {
+    let VolumeArg { name, size_bytes } = wanted;
+    let Some(size_bytes) = *size_bytes else { return Ok(()) };
+    let existing = known.iter().find(|known| known.name == *name);
+    let Some(existing) = existing else {
+        let new = CreateVolume { name: name.clone(), size_bytes, durability: None, compression: None };
+        let properties = catalogue::check_new(&new)?;
+        return match pool.create_volume(name, size_bytes, properties).await {
+            Ok(_) => Ok(()),
+            Err(EngineError::Exists(_)) => {
+                anyhow::bail!("volume {name} was made by somebody else just now; try again")
+            }
+            Err(error) => Err(error).with_context(|| format!("volume {name} cannot be made")),
+        };
+    };
+    // A volume whose head cannot be read fails when it is opened, and stops no other.
+    let Ok(newest) = pool.newest_head(existing.volume).await else { return Ok(()) };
+    let found = newest.head.size_bytes;
+    anyhow::ensure!(
+        found == size_bytes,
+        "volume {name} exists with {} ({found} bytes), not {} ({size_bytes} bytes); sizes do not change: serve it with \
+         --volume {name}",
+        size::show(found),
+        size::show(size_bytes),
+    );
+    Ok(())
+}
+
+/// The volumes that are not named but may have to be opened.
+fn unnamed(started: &Started, selected: &Selected, everything: bool) -> anyhow::Result<Vec<NamedVolume>> {
+    let logs = started.data.volumes_with_log()?;
+    for volume in &logs {
+        if !selected.known.iter().any(|known| known.volume == *volume) {
+            tracing::warn!(%volume, "there is a log of a volume that has no name in this pool; it was left alone");
+        }
+    }
+    let named = |known: &NamedVolume| selected.open.iter().any(|(name, _)| *name == known.name);
+    let wanted = |known: &&NamedVolume| !named(known) && (everything || logs.contains(&known.volume));
+    Ok(selected.known.iter().filter(wanted).cloned().collect())
+}
+
+/// Those of the volumes that can be opened without taking them from anybody. The others are reported.
+async fn unclaimed(started: &Started, volumes: Vec<NamedVolume>) -> Vec<String> {
+    let pool = started.daemon.host.pool();
+    let looks: Vec<_> = volumes
+        .into_iter()
+        .map(|known| async move {
+            let newest = pool.newest_head(known.volume).await;
+            (known.name, newest.map(|newest| newest.head))
+        })
+        .collect();
+    let looked: Vec<_> = stream::iter(looks).buffered(VOLUMES_AT_ONCE).collect().await;
+    let mut free = Vec::new();
+    for (name, head) in looked {
+        match head {
+            Ok(head) if head.kind == HeadKind::Released || head.directory == started.directory => {
+                free.push(name)
+            }
+            Ok(head) => started.daemon.failed(&name, &taken(&name, &head)),
+            Err(error) => started.daemon.failed(&name, &error),
+        }
+    }
+    free
+}
+
+fn taken(name: &str, head: &Head) -> String {
+    format!(
+        "it was last written from another data directory (run {}, head {}, not released) and was not named; if that \
+         one is gone, take it over with --volume {name}",
+        head.run, head.number
+    )
+}
+
+/// Opens all, a few at a time. Failures are kept in the daemon.
+pub(crate) async fn open_all(daemon: Arc<Daemon>, selected: Selected) {
+    let opens: Vec<_> = selected
+        .open
+        .into_iter()
+        .map(|(name, read_only)| {
+            let daemon = daemon.clone();
+            async move {
+                let request = OpenVolume { discard_after: None, read_only };
+                match daemon.open_volume(&name, &request).await {
+                    Ok(opened) => {
+                        tracing::info!(volume = %name, epoch = opened.epoch, replayed = opened.replayed, "open");
+                    }
+                    // The daemon keeps and shows it.
+                    Err(_error) => {}
+                }
+                Ok::<_, std::convert::Infallible>(())
+            }
+        })
+        .collect();
+    let Ok(()) = stream::iter(opens).buffer_unordered(VOLUMES_AT_ONCE).try_collect().await;
+}

@@ -1,0 +1,78 @@
+//! From a data directory and a pool to a daemon without open volumes.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use esker_engine::{
+    host::{Host, Spawn},
+    pool::Pool,
+    volume::Limits,
+};
+use esker_format::{ids::DirectoryId, property::Properties};
+use esker_io::DirectoryLock;
+use tokio::runtime::Handle;
+
+use crate::{access::Place, daemon::Daemon, data::DataDir, store};
+
+/// Decoded frames that a daemon keeps when nobody says how many.
+const CACHE_BYTES: usize = 256 << 20;
+
+/// How to start.
+pub(crate) struct Settings {
+    pub(crate) data: DataDir,
+    /// The pool, when one is named.
+    pub(crate) pool: Option<String>,
+    pub(crate) limits: Limits,
+    pub(crate) cache_bytes: usize,
+    pub(crate) cpu_threads: usize,
+    /// Whether a missing pool is made.
+    pub(crate) make_pool: bool,
+}
+
+/// A daemon that holds its data directory.
+pub(crate) struct Started {
+    pub(crate) daemon: Arc<Daemon>,
+    pub(crate) data: DataDir,
+    pub(crate) directory: DirectoryId,
+    _lock: DirectoryLock,
+}
+
+impl Settings {
+    /// The settings that hold when nobody says anything.
+    pub(crate) fn of(place: &Place) -> Settings {
+        Settings {
+            data: place.data(),
+            pool: place.pool.clone(),
+            limits: Limits::default(),
+            cache_bytes: CACHE_BYTES,
+            cpu_threads: 2,
+            make_pool: false,
+        }
+    }
+
+    /// Takes the directory, opens (or makes) the pool, and begins a run.
+    pub(crate) async fn start(self) -> anyhow::Result<Started> {
+        let Settings { data, pool, limits, cache_bytes, cpu_threads, make_pool } = self;
+        let lock = DirectoryLock::take(&data.local())
+            .with_context(|| format!("the data directory {} cannot be used", data.root().display()))?;
+        let url = match &pool {
+            Some(url) => url.clone(),
+            None => data.pool_url()?,
+        };
+        let edges = store::with_disk(&url, &data.local(), cpu_threads)?;
+        let opened = if make_pool {
+            Pool::create(edges.world, Properties::default(), cache_bytes).await?
+        } else {
+            Pool::open(edges.world, cache_bytes).await?
+        };
+        // Only a pool that could be opened is worth remembering.
+        if let Some(url) = &pool {
+            data.remember_pool(url)?;
+        }
+        let directory = data.identity()?;
+        let runtime = Handle::current();
+        let spawn: Spawn = Arc::new(move |work| drop(runtime.spawn(work)));
+        let host = Host::new(Arc::new(opened), directory, limits, spawn);
+        Ok(Started { daemon: Daemon::new(host, edges.counted, data.clone()), data, directory, _lock: lock })
+    }
+}

@@ -1,0 +1,32 @@
+//! `esker volume …`
+
+mod create;
+mod delete;
+mod list;
+mod show;
+
+use clap::Subcommand;
+
+use crate::exit::Exit;
+
+/// What to do with volumes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a volume; a running daemon serves it at once
+    Create(create::Args),
+    /// List the pool's volumes
+    List(list::Args),
+    /// Describe a volume: what the store holds of it, and how it is served
+    Show(show::Args),
+    /// Delete a volume, for ever
+    Delete(delete::Args),
+}
+
+pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Create(args) => create::run(args).await,
+        Command::List(args) => list::run(args).await,
+        Command::Show(args) => show::run(args).await,
+        Command::Delete(args) => delete::run(args).await,
+    }
+}

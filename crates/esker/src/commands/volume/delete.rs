@@ -1,0 +1,49 @@
+//! `esker volume delete NAME`
+
+use std::sync::Arc;
+
+use esker_control::api::Deleted;
+use esker_engine::{host::Host, volume::Limits};
+use esker_format::ids::DirectoryId;
+
+use crate::{
+    access::{Access, Place},
+    catalogue,
+    exit::Exit,
+    output::{Output, confirm},
+};
+
+/// Options.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The volume's name
+    name: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let access = args.place.access().await?;
+    let volume = match &access {
+        Access::Daemon(client) => client.volume(&args.name).await?,
+        Access::Pool(pool) => catalogue::volume(pool, &args.name).await?,
+    };
+    confirm(args.yes, &format!("Volume {} ({}) and all its data will be gone.", volume.name, volume.id))?;
+    let deleted = match access {
+        Access::Daemon(client) => client.delete(&args.name).await?,
+        Access::Pool(pool) => {
+            // A run that opens nothing: its claim says that the volume is deleted.
+            let directory = DirectoryId(pool.world().random.id());
+            let host = Host::new(pool, directory, Limits::default(), Arc::new(|_| {}));
+            host.delete(&args.name).await?;
+            Deleted { deleted: args.name.clone() }
+        }
+    };
+    args.output.print(&deleted, || format!("deleted {}", deleted.deleted))?;
+    Ok(Exit::Done)
+}

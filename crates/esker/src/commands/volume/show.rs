@@ -1,0 +1,76 @@
+//! `esker volume show NAME`
+
+use esker_control::api::{Figures, Served, Setting, Stored, Volume};
+
+use crate::{
+    access::{Access, Place},
+    catalogue,
+    exit::Exit,
+    output::{Output, Table},
+    size,
+};
+
+/// Options.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The volume's name
+    name: String,
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let volume = match args.place.access().await? {
+        Access::Daemon(client) => client.volume(&args.name).await?,
+        Access::Pool(pool) => catalogue::volume(&pool, &args.name).await?,
+    };
+    args.output.print(&volume, || text(&volume))?;
+    Ok(if volume.stored.is_some() { Exit::Done } else { Exit::Failed })
+}
+
+fn text(volume: &Volume) -> String {
+    let mut table = Table::new();
+    table.fact("name", &volume.name);
+    table.fact("id", &volume.id);
+    if let Some(stored) = &volume.stored {
+        in_store(&mut table, stored);
+    }
+    if let Some(problem) = &volume.problem {
+        table.fact("problem", problem);
+    }
+    match &volume.served {
+        Some(served) => here(&mut table, served),
+        None => table.fact("here", "not served"),
+    }
+    table.text()
+}
+
+fn in_store(table: &mut Table, stored: &Stored) {
+    table.fact("size", format!("{} ({} bytes)", size::show(stored.size_bytes), stored.size_bytes));
+    table.fact("durability", setting(&stored.durability));
+    table.fact("compression", setting(&stored.compression));
+    table.fact("head", format!("{}, {}, epoch {}", stored.head, stored.kind, stored.epoch));
+    table.fact("in the store", format!("up to sequence {}", stored.sequence));
+    table.fact("tail", format!("{} segments", stored.tail_segments));
+}
+
+fn setting(setting: &Setting) -> String {
+    format!("{} (from: {})", setting.value, setting.source)
+}
+
+fn here(table: &mut Table, served: &Served) {
+    table.fact("here", served.state);
+    if let Some(problem) = &served.problem {
+        table.fact("problem here", problem);
+    }
+    if let Some(Figures { sequence, synced_sequence, dirty_bytes, dirty_bytes_max, map_bytes, .. }) =
+        &served.figures
+    {
+        table.fact("written", format!("up to sequence {sequence}, on the local disk {synced_sequence}"));
+        let (dirty, bound) = (size::show(*dirty_bytes), size::show(*dirty_bytes_max));
+        table.fact("not in the store", format!("{dirty} of at most {bound}"));
+        table.fact("map", size::show(*map_bytes));
+    }
+}

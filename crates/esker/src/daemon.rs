@@ -1,0 +1,230 @@
+//! A daemon's state, and what it answers to requests of the control API.
+
+mod figures;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Instant,
+};
+
+use esker_control::{Answer, ApiError, ErrorKind, api};
+use esker_engine::{EngineError, host::Host};
+use esker_frontend::nbd;
+use esker_io::objects::Counted;
+
+use crate::{catalogue, data::DataDir, errors};
+
+/// A daemon that runs.
+pub(crate) struct Daemon {
+    pub(crate) host: Arc<Host>,
+    counted: Arc<Counted>,
+    data: DataDir,
+    nbd: OnceLock<Arc<nbd::Server>>,
+    began: Instant,
+    inside: Mutex<Inside>,
+}
+
+struct Inside {
+    state: api::DaemonState,
+    /// Volumes that are wanted and not open.
+    wanted: BTreeMap<String, Wanted>,
+}
+
+enum Wanted {
+    Opening,
+    Failed(String),
+}
+
+impl Daemon {
+    pub(crate) fn new(host: Host, counted: Arc<Counted>, data: DataDir) -> Arc<Self> {
+        let inside = Inside { state: api::DaemonState::Opening, wanted: BTreeMap::new() };
+        Arc::new(Self {
+            host: Arc::new(host),
+            counted,
+            data,
+            nbd: OnceLock::new(),
+            began: Instant::now(),
+            inside: Mutex::new(inside),
+        })
+    }
+
+    /// NBD is served.
+    pub(crate) fn serves(&self, nbd: Arc<nbd::Server>) {
+        assert!(self.nbd.set(nbd).is_ok(), "a daemon has one NBD server");
+    }
+
+    /// What the daemon does from now on.
+    pub(crate) fn set_state(&self, state: api::DaemonState) {
+        self.inside().state = state;
+    }
+
+    /// Opens a volume, and keeps the reason when it cannot be.
+    pub(crate) async fn open_volume(
+        &self,
+        name: &str,
+        request: &api::OpenVolume,
+    ) -> Result<api::Opened, EngineError> {
+        let already_open = self.host.volume(name).is_some();
+        self.inside().wanted.insert(name.to_owned(), Wanted::Opening);
+        let opened = self.open_now(name, request).await;
+        match &opened {
+            Ok(_) => {
+                self.inside().wanted.remove(name);
+            }
+            Err(error) => self.failed(name, error),
+        }
+        opened.map(|opened| api::Opened { already_open, ..opened })
+    }
+
+    async fn open_now(&self, name: &str, request: &api::OpenVolume) -> Result<api::Opened, EngineError> {
+        if request.read_only {
+            self.host.open_read_only(name).await?;
+            return Ok(figures::opened(name, esker_engine::recover::Report::default()));
+        }
+        let (_, report) = self.host.open(name, request.discard_after).await?;
+        Ok(figures::opened(name, report))
+    }
+
+    /// A volume could not be opened.
+    pub(crate) fn failed(&self, name: &str, error: &dyn std::fmt::Display) {
+        tracing::error!(volume = name, %error, "the volume cannot be opened");
+        self.inside().wanted.insert(name.to_owned(), Wanted::Failed(error.to_string()));
+    }
+
+    /// The volumes that could not be opened.
+    pub(crate) fn failures(&self) -> Vec<(String, String)> {
+        let failed = |(name, wanted): (&String, &Wanted)| match wanted {
+            Wanted::Failed(reason) => Some((name.clone(), reason.clone())),
+            Wanted::Opening => None,
+        };
+        self.inside().wanted.iter().filter_map(failed).collect()
+    }
+
+    /// The volumes that are being opened.
+    pub(crate) fn opening(&self) -> Vec<String> {
+        let opening =
+            |(name, wanted): (&String, &Wanted)| matches!(wanted, Wanted::Opening).then(|| name.clone());
+        self.inside().wanted.iter().filter_map(opening).collect()
+    }
+
+    /// Log bytes of all volumes that the store does not hold.
+    pub(crate) fn dirty_bytes(&self) -> u64 {
+        self.host.volumes().iter().map(|volume| volume.dirty_bytes()).sum()
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        // No change of it can be left half done.
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every volume that is open, or was to be.
+    fn served(&self) -> Vec<api::Served> {
+        let open = self.host.volumes();
+        let mut served: BTreeMap<String, api::Served> =
+            open.iter().map(|volume| (volume.name().to_owned(), figures::served(&volume.status()))).collect();
+        for (name, wanted) in &self.inside().wanted {
+            let (state, problem) = match wanted {
+                Wanted::Opening => (api::VolumeState::Opening, None),
+                Wanted::Failed(reason) => (api::VolumeState::Failed, Some(reason.clone())),
+            };
+            let absent = || api::Served { name: name.clone(), state, problem, figures: None };
+            served.entry(name.clone()).or_insert_with(absent);
+        }
+        served.into_values().collect()
+    }
+
+    fn served_one(&self, name: &str) -> Option<api::Served> {
+        self.served().into_iter().find(|served| served.name == name)
+    }
+
+    fn check_not_draining(&self) -> Result<(), ApiError> {
+        if self.inside().state == api::DaemonState::Draining {
+            return Err(ApiError::new(ErrorKind::Unavailable, "the daemon is stopping and takes no changes"));
+        }
+        Ok(())
+    }
+
+    fn status_now(&self) -> api::Status {
+        let usage = self.host.pool().fetcher().usage();
+        let nbd = self.nbd.get();
+        api::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: self.inside().state,
+            run: self.host.run().to_string(),
+            data: self.data.root().display().to_string(),
+            pool: catalogue::pool(self.host.pool()),
+            nbd: api::Nbd {
+                socket: self.data.nbd_socket().display().to_string(),
+                tcp: nbd.and_then(|nbd| nbd.tcp_address()).map(|address| address.to_string()),
+                connections: nbd.map_or(0, |nbd| nbd.connections() as u64),
+            },
+            uptime_ms: self.began.elapsed().as_millis() as u64,
+            volumes: self.served(),
+            requests: figures::requests(&self.counted.snapshot()),
+            cache: api::Cache { frame_bytes: usage.frame_bytes, index_bytes: usage.index_bytes },
+        }
+    }
+
+    async fn create_now(&self, request: api::CreateVolume) -> Result<api::Volume, ApiError> {
+        self.check_not_draining()?;
+        let failed = |error: EngineError| errors::api(&error);
+        let properties = catalogue::check_new(&request).map_err(failed)?;
+        let pool = self.host.pool();
+        pool.create_volume(&request.name, request.size_bytes, properties).await.map_err(failed)?;
+        // It exists from here on. If it cannot be served now, its status says why.
+        let _ = self.open_volume(&request.name, &api::OpenVolume::default()).await;
+        self.volume_now(&request.name).await
+    }
+
+    async fn volume_now(&self, name: &str) -> Result<api::Volume, ApiError> {
+        let volume = catalogue::volume(self.host.pool(), name).await.map_err(|error| errors::api(&error))?;
+        Ok(api::Volume { served: self.served_one(name), ..volume })
+    }
+}
+
+impl esker_control::Daemon for Daemon {
+    fn status(self: Arc<Self>) -> Answer<api::Status> {
+        Box::pin(async move { Ok(self.status_now()) })
+    }
+
+    fn requests(self: Arc<Self>) -> Answer<api::Requests> {
+        Box::pin(async move { Ok(figures::requests(&self.counted.snapshot())) })
+    }
+
+    fn volumes(self: Arc<Self>) -> Answer<api::Volumes> {
+        Box::pin(async move {
+            let pool = self.host.pool();
+            let mut volumes = catalogue::volumes(pool).await.map_err(|error| errors::api(&error))?;
+            for volume in &mut volumes {
+                volume.served = self.served_one(&volume.name);
+            }
+            Ok(api::Volumes { pool: catalogue::pool(pool), volumes })
+        })
+    }
+
+    fn volume(self: Arc<Self>, name: String) -> Answer<api::Volume> {
+        Box::pin(async move { self.volume_now(&name).await })
+    }
+
+    fn create(self: Arc<Self>, request: api::CreateVolume) -> Answer<api::Volume> {
+        Box::pin(async move { self.create_now(request).await })
+    }
+
+    fn delete(self: Arc<Self>, name: String) -> Answer<api::Deleted> {
+        Box::pin(async move {
+            self.check_not_draining()?;
+            self.host.delete(&name).await.map_err(|error| errors::api(&error))?;
+            self.inside().wanted.remove(&name);
+            tracing::info!(volume = %name, "deleted");
+            Ok(api::Deleted { deleted: name })
+        })
+    }
+
+    fn open(self: Arc<Self>, name: String, request: api::OpenVolume) -> Answer<api::Opened> {
+        Box::pin(async move {
+            self.check_not_draining()?;
+            self.open_volume(&name, &request).await.map_err(|error| errors::api(&error))
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! The edges of a process: a store, a disk, a clock, randomness, processor time.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context;
+use esker_io::{
+    CpuPool, Disk, DiskError, File, LocalDisk, SystemClock, SystemRandom, World,
+    disk::Entry,
+    objects::{self, Counted},
+};
+
+/// The world, and the counter of what it sends to the store.
+pub(crate) struct Edges {
+    pub(crate) world: World,
+    pub(crate) counted: Arc<Counted>,
+}
+
+/// The edges of a daemon, whose logs are in `local`.
+pub(crate) fn with_disk(url: &str, local: &Path, cpu_threads: usize) -> anyhow::Result<Edges> {
+    edges(url, Arc::new(LocalDisk::open(local)?), cpu_threads)
+}
+
+/// The edges of a command that keeps nothing on the local disk.
+pub(crate) fn without_disk(url: &str) -> anyhow::Result<Edges> {
+    edges(url, Arc::new(NoDisk), 2)
+}
+
+/// As [`without_disk`], for a store that must be there: opening a directory would make it.
+pub(crate) fn existing(url: &str) -> anyhow::Result<Edges> {
+    if let Some(path) = url.strip_prefix("file://")
+        && !Path::new(path).is_dir()
+    {
+        anyhow::bail!(
+            "there is no pool at {url}; esker serve makes one, esker pool create does too, and --pool URL names another"
+        );
+    }
+    without_disk(url)
+}
+
+fn edges(url: &str, disk: Arc<dyn Disk>, cpu_threads: usize) -> anyhow::Result<Edges> {
+    let counted = Arc::new(Counted::new(objects::open(url)?));
+    let world = World {
+        disk,
+        objects: counted.clone(),
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(SystemRandom),
+        cpu: Arc::new(CpuPool::new(cpu_threads).context("cannot start threads")?),
+    };
+    Ok(Edges { world, counted })
+}
+
+/// The disk of a command that has none.
+struct NoDisk;
+
+impl NoDisk {
+    fn refuse<T>(&self, operation: &'static str, path: &str) -> Result<T, DiskError> {
+        let message = "this command works without a local directory".to_owned();
+        Err(DiskError { operation, path: path.to_owned(), not_found: false, no_space: false, message })
+    }
+}
+
+impl Disk for NoDisk {
+    fn open(&self, path: &str) -> Result<Arc<dyn File>, DiskError> {
+        self.refuse("open", path)
+    }
+
+    fn create(&self, path: &str) -> Result<Arc<dyn File>, DiskError> {
+        self.refuse("create", path)
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<Entry>, DiskError> {
+        self.refuse("list", dir)
+    }
+
+    fn create_dir(&self, dir: &str) -> Result<(), DiskError> {
+        self.refuse("create directory", dir)
+    }
+
+    fn remove(&self, path: &str) -> Result<(), DiskError> {
+        self.refuse("remove", path)
+    }
+
+    fn remove_dir(&self, dir: &str) -> Result<(), DiskError> {
+        self.refuse("remove directory", dir)
+    }
+
+    fn rename(&self, from: &str, _to: &str) -> Result<(), DiskError> {
+        self.refuse("rename", from)
+    }
+
+    fn sync_dir(&self, dir: &str) -> Result<(), DiskError> {
+        self.refuse("sync directory", dir)
+    }
+}
