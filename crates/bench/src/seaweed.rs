@@ -1,0 +1,109 @@
+//! A SeaweedFS S3 server on loopback, started and stopped by a test.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+const START_MAX: Duration = Duration::from_secs(60);
+const BUCKET: &str = "esker-test";
+
+/// A server; killed when dropped.
+pub struct Seaweed {
+    child: Child,
+    port: u16,
+    _directory: tempfile::TempDir,
+}
+
+impl Seaweed {
+    /// The `weed` program of this checkout: `ESKER_WEED`, or where `cargo xtask ci` puts it.
+    pub fn program() -> Result<PathBuf> {
+        let program = std::env::var_os("ESKER_WEED").map(PathBuf::from);
+        program.context("ESKER_WEED names no program; run the tests with `cargo xtask ci`, which installs it")
+    }
+
+    /// Starts a server with one empty bucket.
+    pub fn start(program: &Path) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let ports = free_ports(5)?;
+        let child = Command::new(program)
+            .arg("mini")
+            .arg(format!("-dir={}", directory.path().display()))
+            .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false"])
+            .args(["-s3.port.iceberg=0", "-s3.port.lance=0"])
+            .arg(format!("-s3.port={}", ports[0]))
+            .arg(format!("-master.port={}", ports[1]))
+            .arg(format!("-filer.port={}", ports[2]))
+            .arg(format!("-volume.port={}", ports[3]))
+            .arg(format!("-admin.port={}", ports[4]))
+            .env("AWS_ACCESS_KEY_ID", "key")
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("S3_BUCKET", BUCKET)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("start {}", program.display()))?;
+        let server = Self { child, port: ports[0], _directory: directory };
+        server.wait_until_it_answers()?;
+        Ok(server)
+    }
+
+    fn wait_until_it_answers(&self) -> Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < START_MAX {
+            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                // The port opens a moment before the bucket is there.
+                std::thread::sleep(Duration::from_secs(3));
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        bail!("SeaweedFS did not open port {} within {START_MAX:?}", self.port)
+    }
+
+    /// A pool URL below `prefix`.
+    pub fn url(&self, prefix: &str) -> String {
+        format!("s3://{BUCKET}/{prefix}")
+    }
+
+    /// The environment that a client needs.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let endpoint = format!("http://127.0.0.1:{}", self.port);
+        [
+            ("AWS_ACCESS_KEY_ID", "key"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_ENDPOINT", &endpoint),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+    }
+}
+
+impl Drop for Seaweed {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ports that are free, and whose number plus 10,000 is a port (the server listens there too).
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let mut held = Vec::new();
+    while held.len() < count {
+        let listener = TcpListener::bind(("127.0.0.1", 0))?;
+        let port = listener.local_addr()?.port();
+        if port < 55_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+            held.push(listener);
+        }
+    }
+    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}

@@ -1,0 +1,361 @@
+//! Verified writers that see the daemon killed, again and again.
+//!
+//! Each writer owns every n-th block of an area and writes versions 1, 2, 3 … of its blocks, at most one
+//! unanswered write to a block at a time, with the times of sending and of the answer kept. After `kill -9`:
+//!
+//! * the local directory is kept: every block holds its last answered version, or the one that was on its way;
+//! * the local directory is lost: the versions found are a prefix of the history (no write that is there was
+//!   sent after an answer to one that is missing), and nothing is missing whose answer is older than N.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{
+    block::{self, BLOCK_BYTES},
+    client::{Client, Request},
+    daemon::Daemon,
+};
+
+const WRITERS: u64 = 4;
+const DEPTH: usize = 16;
+/// Blocks that are written: small enough that blocks are overwritten often.
+const AREA_BLOCKS: u64 = 4_096;
+const FLUSH_EVERY: u64 = 64;
+const VERIFY_BLOCKS: u32 = 64;
+/// What the sealing thread may be late on a busy machine.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The built program.
+    pub esker: PathBuf,
+    /// The pool's URL; none for the default below the data directory.
+    pub pool: Option<String>,
+    /// What the daemon needs to reach the pool.
+    pub environment: Vec<(String, String)>,
+    /// How many times the daemon is killed.
+    pub rounds: u32,
+    /// Whether the local directory is lost with each kill.
+    pub lose_local: bool,
+    /// N of `bounded(N)`, in seconds.
+    pub bound_seconds: u32,
+    /// Seed of the times and addresses.
+    pub seed: u64,
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outcome {
+    /// Rounds done.
+    pub rounds: u32,
+    /// Writes answered.
+    pub writes: u64,
+    /// Flushes answered.
+    pub flushes: u64,
+    /// Answered writes that were lost with the local directory, all younger than N.
+    pub lost: u64,
+    /// The oldest of them, in milliseconds before the kill.
+    pub oldest_lost_ms: u64,
+}
+
+/// The versions of one block since its base.
+#[derive(Debug, Clone, Default)]
+struct History {
+    base: u64,
+    writes: Vec<Sent>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    at: Instant,
+    answered: Option<Instant>,
+}
+
+/// A small seeded generator.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// Runs the rounds in `directory`, which is empty. `progress` gets the rounds done.
+///
+/// # Errors
+/// The first block that is not as promised, with its round.
+pub fn run(config: &Config, directory: &Path, progress: impl Fn(u32)) -> Result<Outcome> {
+    let mut random = Random(config.seed | 1);
+    let mut histories = vec![History::default(); AREA_BLOCKS as usize];
+    let mut outcome = Outcome::default();
+    let mut killed = None;
+    for round in 0..config.rounds {
+        let daemon = start(config, directory)?;
+        let check = Check { config, killed };
+        check.verify(&daemon, &mut histories, &mut outcome).with_context(|| {
+            format!("round {round} of {} with seed {}: {}", config.rounds, config.seed, daemon.log_tail())
+        })?;
+        let life = Duration::from_millis(200 + random.below(u64::from(config.bound_seconds) * 700));
+        killed =
+            Some(write_until_killed(daemon, &mut histories, life, random.below(u64::MAX), &mut outcome)?);
+        if config.lose_local {
+            std::fs::remove_dir_all(directory.join("local"))?;
+        }
+        outcome.rounds += 1;
+        progress(outcome.rounds);
+    }
+    let daemon = start(config, directory)?;
+    Check { config, killed }.verify(&daemon, &mut histories, &mut outcome)?;
+    ensure!(daemon.terminate()? == 0, "the daemon drains and ends with 0");
+    Ok(outcome)
+}
+
+fn start(config: &Config, directory: &Path) -> Result<Daemon> {
+    let mut args = vec!["--volume", "torture=256M"];
+    if let Some(pool) = &config.pool {
+        args.extend(["--pool", pool]);
+    }
+    let bound = format!("bounded({}s)", config.bound_seconds);
+    if !directory.join("created").exists() {
+        std::fs::write(directory.join("created"), "")?;
+        create_volume(config, directory, &bound)?;
+    }
+    Daemon::start(&config.esker, directory, &args, &config.environment)
+}
+
+/// Makes the pool and the volume with its durability.
+fn create_volume(config: &Config, directory: &Path, bound: &str) -> Result<()> {
+    let mut args = Vec::new();
+    if let Some(pool) = &config.pool {
+        args.extend(["--pool", pool]);
+    }
+    let daemon = Daemon::start(&config.esker, directory, &args, &config.environment)?;
+    let created = std::process::Command::new(&config.esker)
+        .args(["volume", "create", "torture", "256M", "--durability", bound, "--data"])
+        .arg(directory)
+        .output()?;
+    ensure!(created.status.success(), "volume create: {}", String::from_utf8_lossy(&created.stderr));
+    ensure!(daemon.terminate()? == 0, "the daemon drains and ends with 0");
+    Ok(())
+}
+
+/// What was done to the daemon since the histories began.
+struct Check<'a> {
+    config: &'a Config,
+    killed: Option<Instant>,
+}
+
+impl Check<'_> {
+    /// Reads the area; checks what is found against the histories, and makes it their base.
+    fn verify(&self, daemon: &Daemon, histories: &mut [History], outcome: &mut Outcome) -> Result<()> {
+        let mut client = Client::connect(&daemon.socket(), "torture")?;
+        let mut found = Vec::with_capacity(histories.len());
+        let length = VERIFY_BLOCKS * BLOCK_BYTES as u32;
+        for first in (0..AREA_BLOCKS).step_by(VERIFY_BLOCKS as usize) {
+            let data = client.call(Request::Read { offset: first * BLOCK_BYTES as u64, length })?;
+            for (index, bytes) in data.chunks_exact(BLOCK_BYTES).enumerate() {
+                found.push(block::version(bytes, first + index as u64).map_err(anyhow::Error::msg)?);
+            }
+        }
+        if self.config.lose_local {
+            let oldest_missing = verify_prefix(histories, &found, outcome)?;
+            if let (Some(killed), Some(answered)) = (self.killed, oldest_missing) {
+                self.verify_age(killed.saturating_duration_since(answered), outcome)?;
+            }
+        } else {
+            verify_answered(histories, &found)?;
+        }
+        for (history, version) in histories.iter_mut().zip(found) {
+            *history = History { base: version, writes: Vec::new() };
+        }
+        Ok(())
+    }
+
+    /// Nothing older than N is lost.
+    fn verify_age(&self, age: Duration, outcome: &mut Outcome) -> Result<()> {
+        outcome.oldest_lost_ms = outcome.oldest_lost_ms.max(age.as_millis() as u64);
+        let bound = Duration::from_secs(u64::from(self.config.bound_seconds));
+        ensure!(
+            age <= bound + SLACK,
+            "a write acknowledged {age:?} before the kill is lost, the bound is {bound:?}"
+        );
+        Ok(())
+    }
+}
+
+fn verify_answered(histories: &[History], found: &[u64]) -> Result<()> {
+    for (lba, (history, version)) in histories.iter().zip(found).enumerate() {
+        let answered = history.writes.iter().filter(|sent| sent.answered.is_some()).count() as u64;
+        let (least, most) = (history.base + answered, history.base + history.writes.len() as u64);
+        ensure!(
+            (least..=most).contains(version),
+            "block {lba}: version {least} was acknowledged and {most} sent, found {version}"
+        );
+    }
+    Ok(())
+}
+
+/// No write that is there was sent after the answer to one that is missing. Returns when the oldest missing
+/// one was answered.
+fn verify_prefix(histories: &[History], found: &[u64], outcome: &mut Outcome) -> Result<Option<Instant>> {
+    let mut newest_there: Option<(Instant, usize)> = None;
+    let mut oldest_missing: Option<(Instant, usize)> = None;
+    for (lba, (history, version)) in histories.iter().zip(found).enumerate() {
+        let there = version
+            .checked_sub(history.base)
+            .filter(|there| *there <= history.writes.len() as u64)
+            .with_context(|| {
+            format!("block {lba}: found version {version}, expected {} or later", history.base)
+        })?;
+        let (present, missing) = history.writes.split_at(there as usize);
+        if let Some(sent) = present.last() {
+            newest_there = newest_there.max(Some((sent.at, lba)));
+        }
+        for sent in missing {
+            if let Some(answered) = sent.answered {
+                outcome.lost += 1;
+                oldest_missing = Some(oldest_missing.unwrap_or((answered, lba)).min((answered, lba)));
+            }
+        }
+    }
+    if let (Some(there), Some(missing)) = (newest_there, oldest_missing) {
+        ensure!(
+            missing.0 >= there.0,
+            "not a prefix: a write of block {} is missing, and one of block {} that was sent {:?} after its answer is there",
+            missing.1,
+            there.1,
+            there.0 - missing.0
+        );
+    }
+    Ok(oldest_missing.map(|(answered, _)| answered))
+}
+
+/// Lets the writers run for a while, kills the daemon under them, and returns when that was.
+fn write_until_killed(
+    daemon: Daemon,
+    histories: &mut [History],
+    life: Duration,
+    seed: u64,
+    outcome: &mut Outcome,
+) -> Result<Instant> {
+    let stop = AtomicBool::new(false);
+    let socket = daemon.socket();
+    let mut owned: Vec<Vec<(u64, &mut History)>> = (0..WRITERS).map(|_| Vec::new()).collect();
+    for (lba, history) in histories.iter_mut().enumerate() {
+        owned[lba % WRITERS as usize].push((lba as u64, history));
+    }
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = owned
+            .into_iter()
+            .enumerate()
+            .map(|(index, blocks)| {
+                let (socket, stop) = (&socket, &stop);
+                scope.spawn(move || Writer::new(socket, blocks, seed ^ index as u64)?.run(stop))
+            })
+            .collect();
+        std::thread::sleep(life);
+        let killed = Instant::now();
+        daemon.kill()?;
+        stop.store(true, Ordering::Release);
+        for writer in writers {
+            let Ok(counted) = writer.join() else { bail!("a writer panicked") };
+            let (writes, flushes) = counted?;
+            outcome.writes += writes;
+            outcome.flushes += flushes;
+        }
+        Ok(killed)
+    })
+}
+
+/// One connection that writes its own blocks.
+struct Writer<'a> {
+    client: Client,
+    blocks: Vec<(u64, &'a mut History)>,
+    random: Random,
+    /// For each request on its way: the index of its block; none for a flush.
+    in_flight: Vec<(u64, Option<usize>)>,
+    next_cookie: u64,
+    writes: u64,
+    flushes: u64,
+}
+
+impl<'a> Writer<'a> {
+    fn new(socket: &Path, blocks: Vec<(u64, &'a mut History)>, seed: u64) -> Result<Self> {
+        let client = Client::connect(socket, "torture")?;
+        let random = Random(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) | 1);
+        Ok(Self { client, blocks, random, in_flight: Vec::new(), next_cookie: 1, writes: 0, flushes: 0 })
+    }
+
+    /// Writes until the connection breaks. Returns the writes and flushes answered.
+    fn run(mut self, stop: &AtomicBool) -> Result<(u64, u64)> {
+        let mut data = Vec::new();
+        loop {
+            while self.in_flight.len() < DEPTH {
+                self.queue();
+            }
+            if self.client.send().is_err() {
+                break;
+            }
+            // At least one reply, and all that came with it.
+            loop {
+                let Ok(reply) = self.client.receive(&mut data, |_| 0) else {
+                    // Only the kill may end a connection.
+                    std::thread::sleep(Duration::from_millis(50));
+                    ensure!(stop.load(Ordering::Acquire), "the daemon broke a connection");
+                    return Ok((self.writes, self.flushes));
+                };
+                ensure!(reply.error == 0, "the daemon answered error {}", reply.error);
+                self.answered(reply.cookie)?;
+                if !self.client.has_reply() {
+                    break;
+                }
+            }
+        }
+        Ok((self.writes, self.flushes))
+    }
+
+    fn queue(&mut self) {
+        let cookie = self.next_cookie;
+        self.next_cookie += 1;
+        if cookie.is_multiple_of(FLUSH_EVERY) {
+            self.client.queue(cookie, Request::Flush);
+            self.in_flight.push((cookie, None));
+            return;
+        }
+        let index = loop {
+            let index = self.random.below(self.blocks.len() as u64) as usize;
+            if !self.in_flight.iter().any(|(_, busy)| *busy == Some(index)) {
+                break index;
+            }
+        };
+        let (lba, history) = &mut self.blocks[index];
+        history.writes.push(Sent { at: Instant::now(), answered: None });
+        let mut bytes = [0; BLOCK_BYTES];
+        block::fill(&mut bytes, *lba, history.base + history.writes.len() as u64);
+        self.client.queue(cookie, Request::Write { offset: *lba * BLOCK_BYTES as u64, data: &bytes });
+        self.in_flight.push((cookie, Some(index)));
+    }
+
+    fn answered(&mut self, cookie: u64) -> Result<()> {
+        let at = self.in_flight.iter().position(|(sent, _)| *sent == cookie);
+        let (_, index) = self.in_flight.swap_remove(at.context("an answer to no request")?);
+        match index {
+            Some(index) => {
+                let last = self.blocks[index].1.writes.last_mut().context("a write was sent")?;
+                last.answered = Some(Instant::now());
+                self.writes += 1;
+            }
+            None => self.flushes += 1,
+        }
+        Ok(())
+    }
+}
