@@ -59,6 +59,7 @@ fn large_reads_and_writes() {
             let mut next = if structured { offset } else { 0 };
             for (at, data) in reply.data {
                 assert_eq!(at, next, "pieces follow each other");
+                assert!(at == 0 || at == offset || at % (1 << 20) == 0, "cut at {at}");
                 next += data.len() as u64;
             }
         }
