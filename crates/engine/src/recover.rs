@@ -58,6 +58,12 @@ pub struct Opening {
     pub discard_after: Option<u64>,
 }
 
+impl Opening {
+    fn directory(&self) -> LogDirectory {
+        LogDirectory { volume: self.volume, chunk_bytes: self.limits.chunk_bytes }
+    }
+}
+
 /// An open volume, and the work that must run beside it.
 pub struct Opened {
     /// The volume.
@@ -139,7 +145,7 @@ async fn carried_log(opening: &Opening, newest: &Head) -> Result<LogId> {
 /// The local log that may be replayed over `newest`, scanned.
 fn find_log(opening: &Opening, newest: &Newest, carried: LogId) -> Result<Option<(LogId, Scan)>> {
     let world = opening.pool.world();
-    let directory = LogDirectory { volume: opening.volume };
+    let directory = opening.directory();
     // Rule H5: the only log that may be replayed is the one the newest history was made from.
     let logs = directory.logs(world)?;
     let carried =
@@ -206,7 +212,7 @@ async fn start(
     let mut heads = Heads::new(&newest.numbers, &newest.strays, opening.limits.heads_kept);
     heads.written(&head);
     let pipeline = Pipeline::new(volume.clone(), PipelineStart { chain, heads, tail });
-    let directory = LogDirectory { volume: opening.volume };
+    let directory = opening.directory();
     let work = Box::pin(async move {
         // What is released is in the store to the last record: its log is not needed any more.
         if pipeline.run().await
@@ -221,7 +227,7 @@ async fn start(
 /// The directory of a fresh log, its names durable, as a scan that found nothing.
 fn fresh_directory(opening: &Opening, log: LogId, covered: u64) -> Result<Scan> {
     let world = opening.pool.world();
-    let directory = LogDirectory { volume: opening.volume };
+    let directory = opening.directory();
     directory.create(world, log)?;
     scan::scan(&scan::Request { world, directory, log, covered, discard_after: None })
 }
@@ -269,7 +275,7 @@ fn replay(map: &mut Map, head: &Head, pending: &Pending) -> Result<()> {
 /// Moves every other log of the volume out of the way; one that holds no record is removed.
 fn set_others_aside(opening: &Opening, log: LogId) -> Result<Vec<String>> {
     let world = opening.pool.world();
-    let directory = LogDirectory { volume: opening.volume };
+    let directory = opening.directory();
     let mut moved = Vec::new();
     for other in directory.logs(world)? {
         if other == log {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use esker_format::{
     BLOCK_BYTES,
+    chunk::CHUNK_BYTES,
     ids::{Sequence, VolumeId},
     property::{Compression, Durability},
 };
@@ -48,11 +49,14 @@ pub struct Limits {
     pub dirty_bytes_max: u64,
     /// Heads that reclaim keeps besides those that a rule keeps.
     pub heads_kept: usize,
+    /// Bytes of a chunk of the log; the same at every opening of a directory. At least 2 MiB, so that the
+    /// largest record fits.
+    pub chunk_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { dirty_bytes_max: 1 << 30, heads_kept: HEADS_KEPT }
+        Self { dirty_bytes_max: 1 << 30, heads_kept: HEADS_KEPT, chunk_bytes: CHUNK_BYTES }
     }
 }
 

@@ -25,6 +25,8 @@ use crate::{Config, Halt, Host, Loss, Machine, Prng, Survival, Task};
 pub const VOLUME: &str = "v";
 /// Decoded frames that a run may cache: little, so that reads come from the store.
 const CACHE_BYTES: usize = 64 << 10;
+/// A chunk of the log: small, so that reading it back is quick and the log moves on to the next one often.
+pub const CHUNK_BYTES: u64 = 2 << 20;
 
 /// Why a scenario ends early.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +72,7 @@ impl Default for Setup {
             hosts: 1,
             size_bytes: 1 << 20,
             durability: Durability::Bounded { seconds: 1 },
-            limits: Limits::default(),
+            limits: Limits { chunk_bytes: CHUNK_BYTES, ..Limits::default() },
         }
     }
 }

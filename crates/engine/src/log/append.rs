@@ -4,9 +4,7 @@ use std::{collections::VecDeque, io::IoSlice, sync::Arc};
 
 use esker_format::{
     BLOCK_BYTES,
-    chunk::{
-        CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkHeader, Record, RecordKind, encode_record, record_header_bytes,
-    },
+    chunk::{CHUNK_HEADER_BYTES, ChunkHeader, Record, RecordKind, encode_record, record_header_bytes},
 };
 use esker_io::{World, sync::atomic::Ordering};
 
@@ -156,7 +154,7 @@ impl Appender {
             .iter()
             .take_while(|entry| {
                 offset += entry.bytes();
-                offset <= CHUNK_BYTES
+                offset <= self.files.chunk_bytes
             })
             .count()
     }
@@ -218,7 +216,7 @@ impl Appender {
     }
 
     fn account(&mut self, entry: &Entry<'_>, synced: u64, at_ms: u64, positions: &mut Vec<u64>) {
-        let base = self.active.number * CHUNK_BYTES;
+        let base = self.active.base();
         let record = self.record(entry, self.next_sequence, synced);
         let pending =
             Pending { record, start: base + self.offset, end: base + self.offset + entry.bytes(), at_ms };
@@ -267,7 +265,7 @@ impl Appender {
             self.pending.pop_front();
             self.cut -= 1;
         }
-        let tail = self.active.number * CHUNK_BYTES + self.offset;
+        let tail = self.active.base() + self.offset;
         self.pending.front().map_or(tail, |pending| pending.start)
     }
 
@@ -293,7 +291,7 @@ impl Appender {
 
     /// Where the log ends.
     fn end(&self) -> u64 {
-        self.active.number * CHUNK_BYTES + self.offset
+        self.active.base() + self.offset
     }
 }
 
@@ -335,7 +333,7 @@ impl Log {
         let synced = self.synced.load(Ordering::Acquire);
         let header = header(&self.world, &self.identity, number, appender.next_sequence, synced);
         let chunk = appender.files.activate(&header)?;
-        appender.active.file.start_write_back(0, CHUNK_BYTES);
+        appender.active.file.start_write_back(0, appender.files.chunk_bytes);
         self.table.insert(chunk.clone());
         appender.touched.push(chunk.clone());
         appender.active = chunk;

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use esker_format::{
     BLOCK_BYTES,
-    chunk::{CHUNK_BYTES, CHUNK_HEADER_BYTES, block_crc},
+    chunk::{CHUNK_HEADER_BYTES, ChunkHeader, block_crc},
 };
 use esker_io::{
     Bug, File, planted,
@@ -16,32 +16,36 @@ use esker_io::{
 
 use crate::{EngineError, Result};
 
-const BLOCKS_PER_CHUNK: usize = (CHUNK_BYTES / BLOCK_BYTES as u64) as usize;
-
 /// A chunk in use: its file, and the plain checksum of every block in it.
 pub(crate) struct Chunk {
     pub(crate) number: u64,
     pub(crate) salt: u64,
     pub(crate) path: String,
     pub(crate) file: Arc<dyn File>,
+    bytes: u64,
     /// By offset / 4096: two blocks of a chunk are at least 4096 bytes apart, so each has its own place.
     crcs: Box<[AtomicU32]>,
 }
 
 impl Chunk {
-    pub(crate) fn new(number: u64, salt: u64, path: String, file: Arc<dyn File>) -> Self {
-        let crcs = (0..BLOCKS_PER_CHUNK).map(|_| AtomicU32::new(0)).collect();
-        Self { number, salt, path, file, crcs }
+    pub(crate) fn new(header: &ChunkHeader, path: String, file: Arc<dyn File>, bytes: u64) -> Self {
+        let crcs = (0..bytes / BLOCK_BYTES as u64).map(|_| AtomicU32::new(0)).collect();
+        Self { number: header.chunk, salt: header.salt, path, file, bytes, crcs }
+    }
+
+    /// The position of its first byte.
+    pub(crate) fn base(&self) -> u64 {
+        self.number * self.bytes
     }
 
     /// The position of the first record.
     pub(crate) fn first_position(&self) -> u64 {
-        self.number * CHUNK_BYTES + CHUNK_HEADER_BYTES as u64
+        self.base() + CHUNK_HEADER_BYTES as u64
     }
 
     /// The position behind the chunk.
     pub(crate) fn end_position(&self) -> u64 {
-        (self.number + 1) * CHUNK_BYTES
+        (self.number + 1) * self.bytes
     }
 
     /// Remembers the checksums of consecutive blocks, the first of which lies at `offset`.
@@ -87,10 +91,9 @@ impl ChunkTable {
 
     /// The chunk that holds `position`, and the offset in it.
     pub(crate) fn find(&self, position: u64) -> Option<(Arc<Chunk>, u64)> {
-        let number = position / CHUNK_BYTES;
         let chunks = self.chunks.read();
-        let index = chunks.binary_search_by_key(&number, |chunk| chunk.number).ok()?;
-        Some((chunks[index].clone(), position % CHUNK_BYTES))
+        let chunk = chunks.get(chunks.partition_point(|chunk| chunk.end_position() <= position))?;
+        Some((chunk.clone(), position.checked_sub(chunk.base())?))
     }
 
     /// Reads whole consecutive blocks that start at `position`.

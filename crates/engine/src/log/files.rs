@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use esker_format::{
-    chunk::{CHUNK_BYTES, ChunkHeader},
+    chunk::ChunkHeader,
     ids::{LogId, VolumeId},
 };
 use esker_io::{File, World};
@@ -17,11 +17,16 @@ use std::io::IoSlice;
 use super::{SPARE_FILES_MAX, chunk::Chunk};
 use crate::Result;
 
+/// The largest record fits.
+const CHUNK_BYTES_MIN: u64 = 2 << 20;
+
 /// Where the logs of one volume lie.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LogDirectory {
     /// The volume.
     pub(crate) volume: VolumeId,
+    /// Bytes of each chunk file, and of the stretch of positions that it holds.
+    pub(crate) chunk_bytes: u64,
 }
 
 impl LogDirectory {
@@ -91,6 +96,7 @@ pub(crate) struct Spare {
 pub(crate) struct FileRequest {
     dir: String,
     number: u64,
+    chunk_bytes: u64,
 }
 
 impl FileRequest {
@@ -99,7 +105,7 @@ impl FileRequest {
         let path = format!("{}/{:08}.chunk", self.dir, self.number);
         let file = world.disk.create(&path)?;
         let prepared = file
-            .allocate(CHUNK_BYTES)
+            .allocate(self.chunk_bytes)
             .and_then(|()| file.sync())
             .and_then(|()| world.disk.sync_dir(&self.dir));
         if let Err(error) = prepared {
@@ -115,15 +121,23 @@ impl FileRequest {
 pub(crate) struct ChunkFiles {
     world: World,
     dir: String,
+    pub(super) chunk_bytes: u64,
     next_file: u64,
     spares: Vec<Spare>,
     preparing: bool,
 }
 
 impl ChunkFiles {
-    /// The files of a log in `dir`, which exists. `next_file` is above every file number there.
-    pub(crate) fn new(world: World, dir: String, next_file: u64, spares: Vec<Spare>) -> Self {
-        Self { world, dir, next_file, spares, preparing: false }
+    /// The files of a log whose directory exists. `next_file` is above every file number there.
+    pub(crate) fn new(
+        world: World,
+        (directory, log): (LogDirectory, LogId),
+        next_file: u64,
+        spares: Vec<Spare>,
+    ) -> Self {
+        let (dir, chunk_bytes) = (directory.log_path(log), directory.chunk_bytes);
+        assert!(chunk_bytes >= CHUNK_BYTES_MIN, "a chunk of {chunk_bytes} bytes");
+        Self { world, dir, chunk_bytes, next_file, spares, preparing: false }
     }
 
     /// Makes a spare file (or a new one) the chunk that `header` describes.
@@ -133,13 +147,13 @@ impl ChunkFiles {
             None => self.request().create(&self.world)?,
         };
         spare.file.write_at(&[IoSlice::new(&header.encode())], 0)?;
-        Ok(Arc::new(Chunk::new(header.chunk, header.salt, spare.path, spare.file)))
+        Ok(Arc::new(Chunk::new(header, spare.path, spare.file, self.chunk_bytes)))
     }
 
     fn request(&mut self) -> FileRequest {
         let number = self.next_file;
         self.next_file += 1;
-        FileRequest { dir: self.dir.clone(), number }
+        FileRequest { dir: self.dir.clone(), number, chunk_bytes: self.chunk_bytes }
     }
 
     /// A request for the file that the next rotation will want, when none is there or on its way.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use esker_format::{
     BLOCK_BYTES,
     chunk::{
-        CHUNK_BYTES, CHUNK_HEADER_BYTES, ChunkHeader, RECORD_ALIGN, Record, RecordKind, block_crc,
-        decode_record, record_crc, seeded_crc,
+        CHUNK_HEADER_BYTES, ChunkHeader, RECORD_ALIGN, Record, RecordKind, block_crc, decode_record,
+        record_crc, seeded_crc,
     },
     ids::LogId,
 };
@@ -100,13 +100,13 @@ pub(crate) fn scan(request: &Request<'_>) -> Result<Scan> {
         let spare = spares.pop().expect("there are more than a few");
         request.world.disk.remove(&spare.path)?;
     }
-    let dir = request.directory.log_path(request.log);
+    let log = (request.directory, request.log);
     Ok(Scan {
         chunks: walk.used,
         last_sequence: walk.expected - 1,
         records: walk.records,
         torn: walk.torn,
-        files: ChunkFiles::new(request.world.clone(), dir, found.next_file, spares),
+        files: ChunkFiles::new(request.world.clone(), log, found.next_file, spares),
         next_chunk,
     })
 }
@@ -116,6 +116,7 @@ struct Candidate {
     header: ChunkHeader,
     path: String,
     file: Arc<dyn File>,
+    bytes: u64,
     /// The first sequence that does not belong to this chunk's epoch any more.
     epoch_end: Option<u64>,
 }
@@ -126,7 +127,7 @@ impl Candidate {
     }
 
     fn base(&self) -> u64 {
-        self.header.chunk * CHUNK_BYTES
+        self.header.chunk * self.bytes
     }
 }
 
@@ -146,7 +147,7 @@ fn find_chunks(request: &Request<'_>) -> Result<Found> {
         found.next_file = found.next_file.max(number + 1);
         let path = format!("{dir}/{}", entry.name);
         let file = request.world.disk.open(&path)?;
-        if file.size()? < CHUNK_BYTES {
+        if file.size()? < request.directory.chunk_bytes {
             // Its creation was cut short, so it was never in use.
             request.world.disk.remove(&path)?;
             continue;
@@ -155,7 +156,8 @@ fn find_chunks(request: &Request<'_>) -> Result<Found> {
         file.read_at(&mut bytes, 0)?;
         match ChunkHeader::parse(&bytes) {
             Ok(header) if header.volume == request.directory.volume && header.log == request.log => {
-                found.chunks.push(Candidate { header, path, file, epoch_end: None });
+                let bytes = request.directory.chunk_bytes;
+                found.chunks.push(Candidate { header, path, file, bytes, epoch_end: None });
             }
             Ok(header) => {
                 return Err(EngineError::Damaged {
@@ -213,7 +215,7 @@ impl Walk<'_> {
         let candidate = &chunks[index];
         let header = &candidate.header;
         let (path, file) = (candidate.path.clone(), candidate.file.clone());
-        let chunk = Arc::new(Chunk::new(header.chunk, header.salt, path, file));
+        let chunk = Arc::new(Chunk::new(header, path, file, candidate.bytes));
         if candidate.header.first_sequence > self.expected {
             return self.gap(chunks, index, CHUNK_HEADER_BYTES);
         }
@@ -320,7 +322,7 @@ struct FoundRecord {
 }
 
 fn read_chunk(candidate: &Candidate) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; CHUNK_BYTES as usize];
+    let mut bytes = vec![0; candidate.bytes as usize];
     candidate.file.read_at(&mut bytes, 0)?;
     Ok(bytes)
 }

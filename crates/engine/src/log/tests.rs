@@ -17,7 +17,7 @@ use crate::EngineError;
 
 const VOLUME: VolumeId = VolumeId([3; 16]);
 const LOG: LogId = LogId([4; 16]);
-const DIRECTORY: LogDirectory = LogDirectory { volume: VOLUME };
+const DIRECTORY: LogDirectory = LogDirectory { volume: VOLUME, chunk_bytes: CHUNK_BYTES };
 
 fn world(directory: &Path) -> World {
     World {
