@@ -16,7 +16,7 @@ use crate::{
     pool::Pool,
     recover::{self, Opening, Report},
     segment_ids::SegmentIds,
-    volume::{Limits, Volume},
+    volume::{Budget, Limits, Volume},
 };
 
 /// Starts a task beside the caller.
@@ -28,6 +28,7 @@ pub struct Host {
     ids: Arc<SegmentIds>,
     owner: Owner,
     limits: Limits,
+    budget: Arc<Budget>,
     spawn: Spawn,
     volumes: Mutex<BTreeMap<String, Slot>>,
 }
@@ -48,7 +49,8 @@ impl Host {
         let run = RunId(pool.world().random.id());
         let ids = Arc::new(SegmentIds::new(pool.clone(), run));
         let volumes = Mutex::new(BTreeMap::new());
-        Self { pool, ids, owner: Owner { run, directory }, limits, spawn, volumes }
+        let budget = Arc::new(Budget::new(limits.daemon_dirty_bytes_max));
+        Self { pool, ids, owner: Owner { run, directory }, limits, budget, spawn, volumes }
     }
 
     /// The pool.
@@ -119,6 +121,7 @@ impl Host {
             name: name.to_owned(),
             volume,
             limits: self.limits,
+            budget: self.budget.clone(),
             discard_after,
         };
         let opened = recover::open(&opening).await?;

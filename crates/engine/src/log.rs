@@ -44,7 +44,7 @@ pub(crate) use chunk::ChunkTable;
 pub(crate) use files::LogDirectory;
 use files::{FileRequest, Spare};
 
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, volume::Budget};
 
 /// Log files kept for use again; a recycled file syncs several times faster than a new one.
 const SPARE_FILES_MAX: usize = 4;
@@ -98,6 +98,8 @@ pub(crate) struct Log {
     end: AtomicU64,
     /// Logical position below which everything is committed and applied.
     released: AtomicU64,
+    /// What all logs of the daemon may hold.
+    budget: Arc<Budget>,
 }
 
 /// Who is syncing, and whether syncing is still allowed.
@@ -137,6 +139,7 @@ pub(crate) struct LogStart {
     pub(crate) next_chunk: u64,
     /// Files that may be used again.
     pub(crate) files: files::ChunkFiles,
+    pub(crate) budget: Arc<Budget>,
 }
 
 impl Log {
@@ -155,8 +158,10 @@ impl Log {
         let end = active.first_position();
         table.insert(active.clone());
         let released = start.pending.front().map_or(end, |first| first.start);
+        start.budget.take(end - released);
         Ok(Self {
             identity,
+            budget: start.budget,
             world,
             table,
             appender: Mutex::new(append::Appender::new(files, active, start.next_sequence, start.pending)),
@@ -167,6 +172,11 @@ impl Log {
             end: AtomicU64::new(end),
             released: AtomicU64::new(released),
         })
+    }
+
+    /// The bound that this log counts against.
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// The chunks that readers may resolve positions in.
@@ -262,10 +272,11 @@ impl Log {
     /// Forgets everything up to `end`, whose records are committed and applied. No reader may still hold a
     /// position below it: the caller took the map's exclusive guard once since the apply (rule W9).
     pub(crate) fn release(&self, end: u64) {
-        use std::sync::atomic::Ordering::Release;
+        use std::sync::atomic::Ordering::AcqRel;
         let mut appender = self.appender.lock();
         let released = appender.release(end);
-        self.released.store(released, Release);
+        let before = self.released.swap(released, AcqRel);
+        self.budget.give_back(released - before);
         for chunk in self.table.remove_below(released) {
             appender.recycle(&chunk);
         }
@@ -286,7 +297,7 @@ impl Log {
         outcome
     }
 
-    /// Waits until no sync runs, and stops the log for good.
+    /// Waits until no sync runs, and stops the log for good. Called once.
     pub(crate) fn close(&self) {
         let mut syncing = self.syncing.lock();
         while syncing.running {
@@ -295,6 +306,8 @@ impl Log {
         let closing = EngineError::Closing(self.identity.volume.to_string());
         self.appender.lock().poison(closing.clone());
         syncing.failed.get_or_insert(closing);
+        // Nothing is appended or released any more: what stays here must not hold up other volumes.
+        self.budget.give_back(self.dirty_bytes());
     }
 }
 

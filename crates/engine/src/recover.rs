@@ -34,7 +34,9 @@ use crate::{
     pool::{Newest, Pool},
     reclaim::Heads,
     segment_ids::SegmentIds,
-    volume::{Committed, Effective, Identity, Limits, Pipeline, PipelineStart, Volume, Writer, blocks_of},
+    volume::{
+        Budget, Committed, Effective, Identity, Limits, Pipeline, PipelineStart, Volume, Writer, blocks_of,
+    },
 };
 
 pub use crate::log::scan::Torn;
@@ -54,6 +56,8 @@ pub struct Opening {
     pub volume: VolumeId,
     /// Bounds.
     pub limits: Limits,
+    /// What all volumes of the daemon may hold in logs.
+    pub(crate) budget: Arc<Budget>,
     /// The operator's way out of a damaged log: drop everything at and behind this position.
     pub discard_after: Option<u64>,
 }
@@ -196,6 +200,7 @@ async fn start(
         pending: scan.records.into(),
         next_chunk: scan.next_chunk,
         files: scan.files,
+        budget: opening.budget.clone(),
     };
     let started = Log::start(world.clone(), log_identity, log_start)?;
     report.set_aside = set_others_aside(opening, log)?;

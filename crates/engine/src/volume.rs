@@ -1,5 +1,6 @@
 //! An open volume: its map, its log, and the state that front ends and the pipeline share.
 
+mod budget;
 mod change;
 mod pipeline;
 mod read;
@@ -20,6 +21,7 @@ use esker_io::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+pub(crate) use budget::Budget;
 pub use change::{Change, OwnedChange, WriteStep};
 pub(crate) use pipeline::{Pipeline, Start as PipelineStart};
 pub use read::{ExtentState, ReadStep};
@@ -47,6 +49,8 @@ pub struct Effective {
 pub struct Limits {
     /// Log bytes that may be uncommitted; at the bound writes wait.
     pub dirty_bytes_max: u64,
+    /// The same for all volumes of the daemon together.
+    pub daemon_dirty_bytes_max: u64,
     /// Heads that reclaim keeps besides those that a rule keeps.
     pub heads_kept: usize,
     /// Bytes of a chunk of the log; the same at every opening of a directory. At least 2 MiB, so that the
@@ -56,7 +60,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { dirty_bytes_max: 1 << 30, heads_kept: HEADS_KEPT, chunk_bytes: CHUNK_BYTES }
+        Self {
+            dirty_bytes_max: 1 << 30,
+            daemon_dirty_bytes_max: 8 << 30,
+            heads_kept: HEADS_KEPT,
+            chunk_bytes: CHUNK_BYTES,
+        }
     }
 }
 
@@ -79,6 +88,7 @@ pub(crate) struct Writer {
     pub(crate) log: Arc<Log>,
     pub(crate) ids: Arc<SegmentIds>,
     pub(crate) limits: Limits,
+    pub(crate) budget: Arc<Budget>,
     /// Something was committed, or the volume stopped: writes that wait look again.
     pub(crate) room: Event,
     /// The pipeline should look at the log.
@@ -105,10 +115,12 @@ pub(crate) struct Committed {
 
 impl Writer {
     pub(crate) fn new(log: Log, ids: Arc<SegmentIds>, limits: Limits, committed: Committed) -> Self {
+        let budget = log.budget().clone();
         Self {
             log: Arc::new(log),
             ids,
             limits,
+            budget,
             room: Event::new(),
             wake: Event::new(),
             wake_at: AtomicU64::new(u64::MAX),
@@ -122,7 +134,7 @@ impl Writer {
 
     /// Whether writes have to wait.
     fn is_full(&self) -> bool {
-        self.log.dirty_bytes() >= self.limits.dirty_bytes_max
+        self.log.dirty_bytes() >= self.limits.dirty_bytes_max || self.budget.is_full()
     }
 
     /// Called after each append; one atomic load unless the pipeline sleeps and enough has come.

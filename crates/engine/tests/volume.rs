@@ -16,6 +16,10 @@ use esker_io::{InlineCpu, LocalDisk, SystemClock, SystemRandom, World, objects};
 const MIB: u64 = 1 << 20;
 
 async fn host(directory: &Path, store: &str) -> Host {
+    host_with(directory, store, Limits::default()).await
+}
+
+async fn host_with(directory: &Path, store: &str, limits: Limits) -> Host {
     let world = World {
         disk: Arc::new(LocalDisk::open(directory).expect("a directory")),
         objects: objects::open(store).expect("memory"),
@@ -27,7 +31,7 @@ async fn host(directory: &Path, store: &str) -> Host {
     let spawn = Arc::new(|work| {
         tokio::spawn(work);
     });
-    Host::new(Arc::new(pool), DirectoryId([7; 16]), Limits::default(), spawn)
+    Host::new(Arc::new(pool), DirectoryId([7; 16]), limits, spawn)
 }
 
 fn ephemeral() -> Properties {
@@ -38,6 +42,15 @@ fn write(volume: &Volume, offset: u64, data: &[u8]) {
     let mut steps = Vec::new();
     volume.change(&[Change::Write { offset, data }], &mut steps);
     assert!(matches!(steps[..], [WriteStep::Done]), "the write is acknowledged: {steps:?}");
+}
+
+async fn write_waiting(volume: &Arc<Volume>, offset: u64, data: &[u8]) {
+    let mut steps = Vec::new();
+    volume.change(&[Change::Write { offset, data }], &mut steps);
+    if let WriteStep::Later = steps[0] {
+        let change = OwnedChange::Write { offset, data: data.to_vec().into() };
+        volume.clone().change_later(change).await.expect("room comes");
+    }
 }
 
 async fn read(volume: &Arc<Volume>, offset: u64, length: usize) -> Vec<u8> {
@@ -115,24 +128,22 @@ async fn a_run_that_just_ends_leaves_everything_in_the_log() {
 async fn many_small_overwrites_end_in_the_store_and_fold_into_pages() {
     let directory = tempfile::tempdir().unwrap();
     let mut model = vec![0; 16 * MIB as usize];
-    let host = host(directory.path(), "memory://folds").await;
-    let properties = Properties { durability: Some(Durability::Bounded { seconds: 1 }), compression: None };
-    let volume = host.create("v", 16 * MIB, properties).await.unwrap();
+    // With so small a bound each round is sealed at once.
+    let limits = Limits { dirty_bytes_max: 64 << 10, ..Limits::default() };
+    let host = host_with(directory.path(), "memory://folds", limits).await;
+    let volume = host.create("v", 16 * MIB, ephemeral()).await.unwrap();
     for round in 0..40_u64 {
         for step in 0..20 {
             let lba = (round * 977 + step * 131) % 4096;
             let block = pattern(round * 100 + step, 4096);
-            write(&volume, lba * 4096, &block);
+            write_waiting(&volume, lba * 4096, &block).await;
             model[lba as usize * 4096..][..4096].copy_from_slice(&block);
         }
-        let wanted = volume.last_sequence();
-        while volume.committed_sequence() < wanted {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
     }
-    assert!(volume.status().tail_segments < 40, "a checkpoint has shortened the tail");
     assert_eq!(read(&volume, 0, model.len()).await, model);
     host.drain().await;
+    let head = host.pool().newest_head(volume.id()).await.unwrap().head;
+    assert!(head.root.is_some() && head.root_sequence > 0, "a checkpoint has folded the tail: {head:?}");
     let report = esker_engine::check::check(host.pool(), &[], |_, _| {}).await.unwrap();
     assert_eq!(report.problems, vec![]);
     let again = esker_engine::recover::open_read_only(host.pool().clone(), "v", volume.id()).await.unwrap();
@@ -206,4 +217,24 @@ async fn parts_of_blocks_zeroes_and_trims_at_any_alignment_match_a_model() {
     }
     assert_eq!(read(&volume, 0, MIB as usize).await, model);
     host.drain().await;
+}
+
+#[tokio::test]
+async fn the_bound_of_the_daemon_holds_over_all_volumes_and_lets_each_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits { daemon_dirty_bytes_max: 256 << 10, ..Limits::default() };
+    let host = host_with(directory.path(), "memory://budget", limits).await;
+    let quiet = host.create("quiet", 16 * MIB, ephemeral()).await.unwrap();
+    let busy = host.create("busy", 16 * MIB, ephemeral()).await.unwrap();
+    // The quiet volume holds most of the bound and writes nothing more: it has to give way.
+    for lba in 0..50 {
+        write_waiting(&quiet, lba * 4096, &[1; 4096]).await;
+    }
+    for lba in 0..500 {
+        write_waiting(&busy, lba * 4096, &pattern(lba, 4096)).await;
+        let dirty = quiet.dirty_bytes() + busy.dirty_bytes();
+        assert!(dirty <= (256 << 10) + 8192, "{dirty} bytes are dirty");
+    }
+    assert_eq!(read(&quiet, 0, 50 * 4096).await, vec![1; 50 * 4096]);
+    assert!(host.drain().await.is_empty());
 }

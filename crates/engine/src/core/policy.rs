@@ -22,6 +22,8 @@ pub struct View {
     pub dirty_bytes: u64,
     /// The bound on them.
     pub dirty_bound: u64,
+    /// Whether the whole daemon has used half of its bound.
+    pub pressed: bool,
     /// Seals that are not committed yet.
     pub in_flight: usize,
     /// Whether everything has to go, now.
@@ -85,20 +87,17 @@ pub fn next_seal(view: &View, durability: Durability, stored: &Yield) -> Choice 
     }
     let blocks_max = stored.blocks_per_segment();
     let seal = Choice::Seal { blocks_max };
-    if view.draining {
+    if view.draining || view.pressed || view.dirty_bytes >= view.dirty_bound / 2 {
         return seal;
     }
     match durability {
         Durability::Ephemeral => {
             // Blocks die young: keep them as long as there is room.
-            if view.dirty_bytes >= view.dirty_bound / 2 { seal } else { Choice::Idle }
+            Choice::Idle
         }
         Durability::Bounded { seconds } => {
             let due_ms = seal_after_ms(seconds);
-            if view.backlog_blocks >= blocks_max
-                || view.dirty_bytes >= view.dirty_bound / 2
-                || age_ms >= due_ms
-            {
+            if view.backlog_blocks >= blocks_max || age_ms >= due_ms {
                 seal
             } else {
                 Choice::Wait { ms: due_ms - age_ms }
@@ -123,6 +122,7 @@ mod tests {
             oldest_age_ms: Some(100),
             dirty_bytes: 40_960,
             dirty_bound: 1 << 30,
+            pressed: false,
             in_flight: 0,
             draining: false,
         }

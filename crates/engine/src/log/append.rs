@@ -324,7 +324,8 @@ impl Log {
             rest = &rest[fitting..];
         }
         self.last.store(appender.next_sequence - 1, Ordering::Release);
-        self.end.store(appender.end(), Ordering::Release);
+        let before = self.end.swap(appender.end(), Ordering::AcqRel);
+        self.budget.take(appender.end() - before);
         outcome
     }
 

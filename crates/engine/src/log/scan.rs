@@ -147,14 +147,19 @@ fn find_chunks(request: &Request<'_>) -> Result<Found> {
         found.next_file = found.next_file.max(number + 1);
         let path = format!("{dir}/{}", entry.name);
         let file = request.world.disk.open(&path)?;
-        if file.size()? < request.directory.chunk_bytes {
-            // Its creation was cut short, so it was never in use.
-            request.world.disk.remove(&path)?;
-            continue;
-        }
-        let mut bytes = vec![0; CHUNK_HEADER_BYTES];
+        let size = file.size()?;
+        let mut bytes = vec![0; CHUNK_HEADER_BYTES.min(size as usize)];
         file.read_at(&mut bytes, 0)?;
         match ChunkHeader::parse(&bytes) {
+            Ok(_) if size != request.directory.chunk_bytes => {
+                return Err(EngineError::Damaged {
+                    object: path,
+                    message: format!(
+                        "expected a chunk of {} bytes, found {size}",
+                        request.directory.chunk_bytes
+                    ),
+                });
+            }
             Ok(header) if header.volume == request.directory.volume && header.log == request.log => {
                 let bytes = request.directory.chunk_bytes;
                 found.chunks.push(Candidate { header, path, file, bytes, epoch_end: None });
@@ -168,7 +173,9 @@ fn find_chunks(request: &Request<'_>) -> Result<Found> {
                     ),
                 });
             }
-            Err(_) => found.spares.push(Spare { path, file }),
+            Err(_) if size == request.directory.chunk_bytes => found.spares.push(Spare { path, file }),
+            // Its creation was cut short, so it was never in use.
+            Err(_) => request.world.disk.remove(&path)?,
         }
     }
     Ok(found)

@@ -47,6 +47,7 @@ fn open(world: &World, epoch: u64, covered: u64) -> (Log, Scan0) {
         pending: found.records.into(),
         next_chunk: found.next_chunk,
         files: found.files,
+        budget: Arc::new(crate::volume::Budget::new(u64::MAX)),
     };
     let identity = LogIdentity { volume: VOLUME, log: LOG, epoch };
     (Log::start(world.clone(), identity, start).unwrap(), summary)
@@ -69,11 +70,10 @@ fn write(log: &Log, lba: u64, fill: u8, blocks: usize) -> u64 {
 }
 
 /// Overwrites bytes of the chunk file that holds `position`.
-fn spoil(directory: &Path, log: &Log, position: u64, bytes: &[u8]) {
-    use std::os::unix::fs::FileExt;
+fn spoil(world: &World, log: &Log, position: u64, bytes: &[u8]) {
     let (chunk, offset) = log.table().find(position).expect("a live position");
-    let file = std::fs::File::options().write(true).open(directory.join(&chunk.path)).unwrap();
-    file.write_all_at(bytes, offset).unwrap();
+    let file = world.disk.open(&chunk.path).unwrap();
+    file.write_at(&[std::io::IoSlice::new(bytes)], offset).unwrap();
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn an_unsynced_record_that_is_not_whole_ends_the_log() {
         log.sync_to(1).unwrap();
         let torn = write(&log, 2, 2, 1);
         write(&log, 3, 3, 1);
-        spoil(directory.path(), &log, torn + 512, &[0xFF; 512]);
+        spoil(&world, &log, torn + 512, &[0xFF; 512]);
     }
     let (_, found) = open(&world, 3, 0);
     assert_eq!(found.records.len(), 1);
@@ -142,7 +142,7 @@ fn a_synced_record_that_is_not_whole_refuses_the_log_with_its_position() {
         let lost = write(&log, 2, 2, 1);
         log.sync_to(2).unwrap();
         write(&log, 3, 3, 1);
-        spoil(directory.path(), &log, lost, &[0xFF; 8]);
+        spoil(&world, &log, lost, &[0xFF; 8]);
     }
     let refused = read_back(&world, 0, None).err().expect("synced data is missing");
     let EngineError::LogDamaged { position, expected, synced, .. } = refused else { panic!("{refused}") };
@@ -163,7 +163,7 @@ fn damage_that_the_store_covers_is_no_damage() {
         });
         log.sync_to(5).unwrap();
         write(&log, 9, 9, 1);
-        spoil(directory.path(), &log, lost, &[0xFF; 8]);
+        spoil(&world, &log, lost, &[0xFF; 8]);
     }
     let found = read_back(&world, 2, None).unwrap();
     assert_eq!((found.records(), found.last_sequence), (4, 6));
@@ -181,7 +181,7 @@ fn records_behind_a_torn_tail_stay_dead() {
         (3..9).for_each(|lba| {
             write(&log, lba, 3, 1);
         });
-        spoil(directory.path(), &log, torn, &[0xFF; 8]);
+        spoil(&world, &log, torn, &[0xFF; 8]);
     }
     {
         let (log, found) = open(&world, 3, 0);

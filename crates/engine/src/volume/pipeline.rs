@@ -17,7 +17,10 @@ use esker_format::{
     head::{HeadKind, TAIL_SEGMENTS_MAX},
     segment::SegmentIndex,
 };
-use esker_io::{BoxFuture, World, sync::atomic::Ordering};
+use esker_io::{
+    BoxFuture, World,
+    sync::{atomic::Ordering, either},
+};
 use futures_util::{Stream, stream::FuturesUnordered};
 
 use super::{
@@ -115,7 +118,7 @@ impl Pipeline {
 
     async fn work(&mut self, writer: &Writer) -> Result<()> {
         loop {
-            let seen = writer.wake.generation();
+            let seen = (writer.wake.generation(), writer.budget.pressure.generation());
             // From here on a write that finds more than this wakes us.
             writer.wake_at.store(writer.log.end_position() + 1, Ordering::Release);
             self.begin_work(writer)?;
@@ -168,6 +171,7 @@ impl Pipeline {
                 oldest_age_ms: backlog.oldest_ms.map(|at| now_ms.saturating_sub(at)),
                 dirty_bytes: writer.log.dirty_bytes(),
                 dirty_bound: writer.limits.dirty_bytes_max,
+                pressed: writer.budget.is_pressed(),
                 in_flight: self.seals.len() + self.ready.len(),
                 draining,
             };
@@ -293,8 +297,9 @@ impl Pipeline {
     }
 
     /// Waits for the first thing that happens; the order of looking is fixed.
-    async fn next(&mut self, writer: &Writer, seen: u64) -> Happened {
-        let mut woken = Box::pin(writer.wake.wait_past(seen));
+    async fn next(&mut self, writer: &Writer, seen: (u64, u64)) -> Happened {
+        let mut woken =
+            Box::pin(either(writer.wake.wait_past(seen.0), writer.budget.pressure.wait_past(seen.1)));
         poll_fn(|context| {
             if let Some(end) = poll_slot(&mut self.commit, context) {
                 return Poll::Ready(Happened::Committed(end));

@@ -8,7 +8,10 @@ use esker_format::{
     chunk::{RECORD_BLOCKS_MAX, block_crc},
     ids::LogPosition,
 };
-use esker_io::{Bug, planted, sync::ReadGuard};
+use esker_io::{
+    Bug, planted,
+    sync::{ReadGuard, either},
+};
 
 use super::{
     Volume, Writer, blocks_of,
@@ -265,11 +268,14 @@ impl Volume {
     async fn room(&self) -> Result<()> {
         loop {
             let writer = self.writable()?;
-            let seen = writer.room.generation();
+            let (seen, seen_by_all) = (writer.room.generation(), writer.budget.room.generation());
             if !writer.is_full() {
                 return Ok(());
             }
-            writer.room.wait_past(seen).await;
+            if writer.budget.is_full() {
+                writer.budget.pressure.notify();
+            }
+            either(writer.room.wait_past(seen), writer.budget.room.wait_past(seen_by_all)).await;
         }
     }
 }
