@@ -176,6 +176,13 @@ impl FakeDisk {
         state.sync_faults.insert(at, fault);
     }
 
+    /// Forgets all planned faults that did not happen yet.
+    pub fn forget_plan(&self) {
+        let mut state = self.device.lock();
+        state.write_faults.clear();
+        state.sync_faults.clear();
+    }
+
     /// Ends a [`SyncFault::ForEver`].
     pub fn repair(&self) {
         self.device.lock().broken = false;

@@ -85,7 +85,7 @@ pub fn all(scenario: &Scenario, seed: u64) -> Tally {
             return tally;
         }
     };
-    for (site, steps) in steps.into_iter().enumerate() {
+    for (site, steps) in steps.into_iter().enumerate().filter(|_| scenario.cut) {
         for step in 1..=steps {
             for fall in falls(step) {
                 let at = Point { site, step, fall };
@@ -103,6 +103,16 @@ pub fn all(scenario: &Scenario, seed: u64) -> Tally {
 pub fn aftermath(lab: &mut Lab, site: usize, variant: u64) -> Outcome {
     lab.end_faults();
     lab.forget_later();
+    if lab.has_ended() {
+        return Ok(());
+    }
+    lab.mend_pool()?;
+    // Whoever was still about to open the volume is too late.
+    for other in 0..lab.sites() {
+        if other != site && !lab.has_open(other) && !lab.is_gone(other) {
+            lab.fall(other, Fall::Kill);
+        }
+    }
     let spare = lab.sites() - 1;
     let usable = !lab.is_gone(site) && variant % 4 != 3;
     let mut owner = if usable { site } else { spare };
@@ -110,6 +120,11 @@ pub fn aftermath(lab: &mut Lab, site: usize, variant: u64) -> Outcome {
         crash_while_opening(lab, site, variant)?;
     }
     if lab.reopen(owner)? {
+        if variant % 4 == 0 {
+            // What an opening found is durable, though nothing was flushed since.
+            lab.fall(owner, Fall::Power(Survival::OnlySynced));
+            lab.reopen(owner)?;
+        }
         go_on(lab, variant)?;
         if owner != spare && variant % 4 == 2 {
             lab.fall(owner, Fall::Kill);

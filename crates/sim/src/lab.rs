@@ -7,6 +7,7 @@
 mod book;
 mod change;
 mod open;
+mod probe;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -97,6 +98,8 @@ struct Site {
     /// What the last opening found.
     report: Report,
     gone: bool,
+    /// Once somebody else is the writer, this one must not believe that it committed more.
+    committed_max: Option<u64>,
 }
 
 /// The simulated world of one scenario.
@@ -108,12 +111,18 @@ pub struct Lab {
     book: Arc<Book>,
     /// The site that opened the volume last.
     owner: Option<usize>,
+    /// Another site has begun to open the volume, so the owner's log may be out of date.
+    contested: bool,
     /// Changes that wait for the store or for room.
     later: Vec<Task<Result<(), esker_engine::EngineError>>>,
     random: Prng,
     writes: u64,
     /// The scenario deletes the volume.
     may_be_gone: bool,
+    /// The scenario ended with a volume that cannot be opened, as it should be.
+    ended: bool,
+    /// The pool is being made.
+    pool_lost: bool,
 }
 
 impl Lab {
@@ -128,7 +137,7 @@ impl Lab {
         let site = |host: Host| {
             let directory = DirectoryId(host.world().random.id());
             let report = Report::default();
-            Site { host, directory, engine: None, volume: None, report, gone: false }
+            Site { host, directory, engine: None, volume: None, report, gone: false, committed_max: None }
         };
         let sites = hosts.into_iter().map(site).collect();
         let mut random = machine.random();
@@ -141,10 +150,13 @@ impl Lab {
             auditor,
             book,
             owner: None,
+            contested: false,
             later: Vec::new(),
             random: lab_random,
             writes: 0,
             may_be_gone: false,
+            ended: false,
+            pool_lost: false,
         };
         lab.make_pool(&mut random);
         lab.create_volume(VOLUME)?;
@@ -229,6 +241,17 @@ impl Lab {
         self.run(Duration::from_millis(ms))
     }
 
+    /// Lets virtual time pass, a millisecond at a time, until something is so; it has to come within a minute.
+    pub fn run_until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) -> Outcome {
+        for _ in 0..60_000 {
+            if is_so(self) {
+                return Ok(());
+            }
+            self.run_ms(1)?;
+        }
+        Err(violation(format!("{what}: not within a minute")))
+    }
+
     /// Runs until a task has its answer.
     pub fn wait<T>(&mut self, task: Task<T>) -> Outcome<T> {
         let outcome = self.machine.run_until(task).map_err(halted);
@@ -242,6 +265,13 @@ impl Lab {
             && let Some(volume) = &self.sites[owner].volume
         {
             self.book.settled(volume.committed_sequence().0);
+        }
+        for (number, site) in self.sites.iter().enumerate() {
+            let committed = site.volume.as_ref().map_or(0, |volume| volume.committed_sequence().0);
+            if site.committed_max.is_some_and(|most| committed > most) {
+                let message = format!("site {number} was fenced and believes that {committed} is committed");
+                return Err(violation(message));
+            }
         }
         self.book.take_error().map_or(Ok(()), |error| Err(violation(error)))
     }
@@ -307,6 +337,7 @@ impl Lab {
             site.host.hold(crate::Hold::Nothing);
             site.host.resume();
             site.host.disk().set_faults(Default::default());
+            site.host.disk().forget_plan();
             site.host.disk().repair();
         }
     }

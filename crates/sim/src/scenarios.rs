@@ -1,6 +1,9 @@
 //! The canonical scenarios: short scripts that each use one part of the engine, to be cut off after every step.
 
 mod local;
+mod owners;
+mod store;
+mod zombies;
 
 use crate::lab::{Lab, Outcome, Setup};
 
@@ -10,6 +13,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// How many sites it uses; each of them is crashed in turn.
     pub sites: usize,
+    /// Whether it is cut off after every step. Not where the disk or the store breaks its promise on the way.
+    pub cut: bool,
     /// What it starts from.
     pub setup: fn() -> Setup,
     /// What it does.
@@ -18,10 +23,19 @@ pub struct Scenario {
 
 /// All scenarios.
 pub fn all() -> Vec<Scenario> {
-    local::all().into_iter().collect()
+    let mut all = local::all();
+    all.extend(store::all());
+    all.extend(owners::all());
+    all.extend(zombies::all());
+    all
 }
 
 /// The scenario of that name.
 pub fn find(name: &str) -> Option<Scenario> {
     all().into_iter().find(|scenario| scenario.name == name)
+}
+
+/// A scenario of one site that starts from the usual.
+fn plain(name: &'static str, script: fn(&mut Lab) -> Outcome) -> Scenario {
+    Scenario { name, sites: 1, cut: true, setup: Setup::default, script }
 }

@@ -10,17 +10,49 @@ fn enumerate(name: &str) {
     enumerate::expect_none(&scenario, 1, &tally).unwrap();
 }
 
-#[test]
-fn writes() {
-    enumerate("writes");
+macro_rules! scenarios {
+    ($($test:ident $name:literal),* $(,)?) => {
+        $(#[test]
+        fn $test() {
+            enumerate($name);
+        })*
+
+        #[test]
+        fn every_scenario_has_its_test() {
+            let names: Vec<&str> = scenarios::all().iter().map(|scenario| scenario.name).collect();
+            assert_eq!(names, [$($name),*]);
+        }
+    };
 }
 
-#[test]
-fn overwrite() {
-    enumerate("overwrite");
-}
-
-#[test]
-fn ranges() {
-    enumerate("ranges");
+scenarios! {
+    writes "writes",
+    overwrite "overwrite",
+    ranges "ranges",
+    chunks "chunks",
+    parts "parts",
+    sync_fails "sync-fails",
+    write_fails "write-fails",
+    disk_full "disk-full",
+    rot "rot",
+    bounded "bounded",
+    ephemeral "ephemeral",
+    store_faults "store-faults",
+    late_puts "late-puts",
+    checkpoint "checkpoint",
+    drain "drain",
+    outage "outage",
+    heads "heads",
+    store_without_sync "store-without-sync",
+    recovery "recovery",
+    torn "torn",
+    takeover "takeover",
+    stale_log "stale-log",
+    delete "delete",
+    pool "pool",
+    zombie "zombie",
+    zombie_unanswered "zombie-unanswered",
+    paused_claimer "paused-claimer",
+    partition "partition",
+    stray "stray",
 }

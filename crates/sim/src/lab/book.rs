@@ -80,13 +80,11 @@ impl Book {
         self.lock().model.lose(loss);
     }
 
-    /// A new opening begins: what earlier ones still do is not recorded.
-    pub(super) fn begin_opening(&self) {
-        self.lock().opening += 1;
-    }
-
+    /// A new opening begins at `sequence`: what earlier ones still do is not recorded.
     pub(super) fn reopened(&self, sequence: u64) -> Result<(), String> {
-        self.lock().model.reopened(sequence)
+        let mut state = self.lock();
+        state.opening += 1;
+        state.model.reopened(sequence)
     }
 
     pub(super) fn compare(&self, lba: u64, found: &[u8]) -> Result<(), String> {

@@ -43,13 +43,9 @@ impl Lab {
 
     /// Starts an opening: the engine of a new run, with the volume.
     pub fn begin_open(&mut self, site: usize) -> Task<Opened> {
-        self.book.begin_opening();
         if self.owner.is_some_and(|owner| owner != site) {
-            // What the last owner has in its log stays there.
-            self.book.lose(Loss::Directory);
+            self.contested = true;
         }
-        self.owner = Some(site);
-        self.later.clear();
         let limits = self.setup.limits;
         let at = &mut self.sites[site];
         at.volume = None;
@@ -73,7 +69,20 @@ impl Lab {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
-        self.book.reopened(volume.last_sequence().0).map_err(violation)?;
+        self.observe()?;
+        if self.contested {
+            // What the last owner has in its log stays there.
+            self.book.lose(Loss::Directory);
+        }
+        self.contested = false;
+        self.owner = Some(site);
+        self.later.clear();
+        let sequence = volume.last_sequence().0;
+        self.book.reopened(sequence).map_err(violation)?;
+        for fenced in &mut self.sites {
+            fenced.committed_max.get_or_insert(sequence);
+        }
+        self.sites[site].committed_max = None;
         let site = &mut self.sites[site];
         site.report = report;
         site.engine = Some(engine);
@@ -101,6 +110,11 @@ impl Lab {
     /// The volume's blocks.
     pub fn blocks(&self) -> u64 {
         self.setup.size_bytes / esker_format::BLOCK_BYTES as u64
+    }
+
+    /// Whether a site has the volume open, in its own view.
+    pub fn has_open(&self, site: usize) -> bool {
+        self.sites[site].volume.is_some()
     }
 
     /// Whether a site's host is never seen again.
