@@ -139,7 +139,8 @@ impl Daemon {
     }
 
     fn check_not_draining(&self) -> Result<(), ApiError> {
-        if self.inside().state == api::DaemonState::Draining {
+        let state = self.inside().state;
+        if state == api::DaemonState::Draining {
             return Err(ApiError::new(ErrorKind::Unavailable, "the daemon is stopping and takes no changes"));
         }
         Ok(())
@@ -148,9 +149,11 @@ impl Daemon {
     fn status_now(&self) -> api::Status {
         let usage = self.host.pool().fetcher().usage();
         let nbd = self.nbd.get();
+        // A guard inside the expression below would live to its end, where the lock is taken again.
+        let state = self.inside().state;
         api::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            state: self.inside().state,
+            state,
             run: self.host.run().to_string(),
             data: self.data.root().display().to_string(),
             pool: catalogue::pool(self.host.pool()),

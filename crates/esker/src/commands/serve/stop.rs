@@ -31,7 +31,7 @@ pub(crate) async fn drain(daemon: &Daemon, mut signals: Option<&mut Signals>) ->
     let total = daemon.dirty_bytes();
     let progress = Progress::new("draining", Unit::Bytes);
     let mut ticks = tokio::time::interval(TICK);
-    let mut lines = tokio::time::interval(LINE);
+    let mut lines = tokio::time::interval_at(tokio::time::Instant::now() + LINE, LINE);
     let mut drained = Box::pin(daemon.host.drain());
     let failed = loop {
         tokio::select! {

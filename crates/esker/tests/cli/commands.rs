@@ -1,0 +1,112 @@
+//! Commands that make, list, describe and delete, with and without a daemon.
+
+use crate::bench::Bench;
+
+/// What holds whoever is asked.
+fn volumes(bench: &Bench, served: bool) {
+    let state = if served { "running" } else { "-" };
+    let created = bench.ok(&[
+        "volume",
+        "create",
+        "data",
+        "1T",
+        "--durability",
+        "bounded(30)",
+        "--compression",
+        "zstd:3",
+    ]);
+    assert_eq!(created.trim(), "created data, 1 TiB");
+    let show = bench.ok(&["volume", "show", "data"]);
+    for line in ["1 TiB (1099511627776 bytes)", "bounded(30s) (from: volume)", "zstd:3 (from: volume)"] {
+        assert!(show.contains(line), "{line}\n{show}");
+    }
+    let show = bench.json(&["volume", "show", "demo"]);
+    assert_eq!(show["stored"]["durability"]["source"], "pool");
+    assert_eq!(show["stored"]["durability"]["value"], "ephemeral");
+    assert_eq!(show["stored"]["compression"]["source"], "built-in");
+    let list = bench.ok(&["volume", "list"]);
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines.len() == 3 && lines[1].starts_with("data ") && lines[2].starts_with("demo "), "{list}");
+    assert!(lines[1].ends_with(state), "{list}");
+    let message = bench.fails(1, &["volume", "create", "data", "1G"]);
+    assert!(message.contains("data exists already"), "{message}");
+    let message = bench.fails(1, &["volume", "create", "d@ta", "1G"]);
+    assert!(message.contains("d@ta"), "{message}");
+    let message = bench.fails(1, &["volume", "create", "other", "1G", "--durability", "always"]);
+    assert!(message.contains("always") && message.contains("bounded"), "{message}");
+    bench.fails(1, &["volume", "create", "other", "2P"]);
+    bench.fails(2, &["volume", "create", "other", "much"]);
+    let message = bench.fails(1, &["volume", "delete", "data"]);
+    assert!(message.contains("--yes"), "{message}");
+    assert_eq!(bench.ok(&["volume", "delete", "data", "--yes"]).trim(), "deleted data");
+    let message = bench.fails(1, &["volume", "show", "data"]);
+    assert!(message.contains("data") && message.contains("does not exist"), "{message}");
+    bench.fails(1, &["volume", "delete", "data", "--yes"]);
+    // A name that is free can be used again, for another volume.
+    bench.ok(&["volume", "create", "data", "1M"]);
+    bench.ok(&["volume", "delete", "data", "--yes"]);
+}
+
+fn pool(bench: &Bench) -> String {
+    let url = format!("file://{}", bench.data().join("pool").display());
+    bench_pool(&url);
+    url
+}
+
+fn bench_pool(url: &str) {
+    let output = crate::bench::tool(
+        env!("CARGO_BIN_EXE_esker"),
+        &["pool", "create", url, "--durability", "ephemeral"],
+    );
+    crate::bench::succeeded("esker", &["pool", "create"], &output);
+    let again = crate::bench::tool(env!("CARGO_BIN_EXE_esker"), &["pool", "create", url]);
+    assert_eq!(again.status.code(), Some(1));
+}
+
+#[test]
+fn without_a_daemon() {
+    let bench = Bench::new();
+    let message = bench.fails(1, &["volume", "list"]);
+    assert!(message.contains("there is no pool at file://"), "{message}");
+    assert!(!bench.data().exists(), "looking makes nothing");
+    pool(&bench);
+    assert!(bench.ok(&["volume", "list"]).starts_with("no volumes in file://"));
+    bench.ok(&["volume", "create", "demo", "1M"]);
+    volumes(&bench, false);
+    let show = bench.json(&["pool", "show"]);
+    assert_eq!(
+        (show["volumes"].as_u64(), show["durability"]["value"].as_str()),
+        (Some(1), Some("ephemeral"))
+    );
+    let message = bench.fails(1, &["status"]);
+    assert!(message.contains("no daemon answers"), "{message}");
+}
+
+#[test]
+fn with_a_daemon() {
+    let bench = Bench::new();
+    pool(&bench);
+    let daemon = bench.serve(&["--volume", "demo=1M"]);
+    volumes(&bench, true);
+    bench.ok(&["volume", "create", "more", "4M"]);
+    bench.write("more", 3, "1M", "1M");
+    let status = bench.json(&["status"]);
+    let more = &status["volumes"][1];
+    assert_eq!((more["name"].as_str(), more["state"].as_str()), (Some("more"), Some("running")));
+    assert!(more["figures"]["dirty_bytes"].as_u64().unwrap() >= 1 << 20, "{more}");
+    assert!(status["requests"]["puts"].as_u64().unwrap() > 0);
+    let text = bench.ok(&["status"]);
+    assert!(text.contains("ready") && text.contains("more "), "{text}");
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn help_and_mistakes() {
+    let bench = Bench::new();
+    bench.fails(2, &["voluem"]);
+    bench.fails(2, &["serve", "--cpu-threads", "0"]);
+    let message = bench.fails(1, &["volume", "list", "--pool", "ftp://somewhere"]);
+    assert!(message.contains("unknown scheme ftp"), "{message}");
+    let message = bench.fails(1, &["serve", "--volume", "demo=1M", "--tcp", "0.0.0.0:0"]);
+    assert!(message.contains("other machines"), "{message}");
+}

@@ -1,0 +1,8 @@
+//! The binary as users run it: daemons, commands, signals, and the clients that guests are.
+
+mod bench;
+mod commands;
+mod documents;
+mod log;
+mod objects;
+mod serving;
