@@ -52,7 +52,7 @@ impl Pool {
     pub async fn open(world: World, cache_bytes: usize) -> Result<Pool> {
         match Self::find(&world, cache_bytes).await? {
             Some(pool) => Ok(pool),
-            None => Err(EngineError::NotFound(format!("a pool at {}", world.objects.describe()))),
+            None => Err(EngineError::NotFound(format!("a pool at {}", world.store()))),
         }
     }
 
@@ -216,7 +216,7 @@ fn refuse_faults(world: &World, lines: &[ProbeLine]) -> Result<()> {
     if faults.is_empty() {
         return Ok(());
     }
-    let store = world.objects.describe();
+    let store = world.store();
     Err(EngineError::Invalid(format!("{store} cannot hold a pool safely: {}", faults.join("; "))))
 }
 

@@ -26,7 +26,7 @@ use futures_util::future::try_join_all;
 use crate::{
     EngineError, Result, checkpoint,
     commit::{self, Chain, Claim, Intent, Owner},
-    core::{fold::check_runs, map::Map},
+    core::{fold::check_runs, heads::HeadFacts, map::Map},
     log::{
         Log, LogDirectory, LogIdentity, LogStart, Pending,
         scan::{self, Scan},
@@ -215,7 +215,7 @@ async fn start(
     let volume = Volume::new(identity(&pool, &opening.name, &head), pool, map, Some(writer));
     let volume = Arc::new(volume);
     let mut heads = Heads::new(&newest.numbers, &newest.strays, opening.limits.heads_kept);
-    heads.written(&head);
+    heads.written(HeadFacts::of(&head));
     let pipeline = Pipeline::new(volume.clone(), PipelineStart { chain, heads, tail });
     let directory = opening.directory();
     let work = Box::pin(async move {

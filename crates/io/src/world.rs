@@ -18,3 +18,10 @@ pub struct World {
     /// Processor time for compression, hashing and the like.
     pub cpu: Arc<dyn Cpu>,
 }
+
+impl World {
+    /// How the object store is called in messages.
+    pub fn store(&self) -> String {
+        self.objects.describe()
+    }
+}

@@ -4,7 +4,6 @@ use esker_format::{
     head::{Head, HeadKind},
     ids::DirectoryId,
 };
-use esker_io::{Bug, planted};
 
 /// The default number of heads that are kept besides those that a rule keeps.
 pub const HEADS_KEPT: usize = 100;
@@ -45,9 +44,6 @@ pub fn deletable(heads: &[HeadFacts], kept: usize) -> Vec<u64> {
 }
 
 fn is_kept(head: &HeadFacts, heads: &[HeadFacts]) -> bool {
-    if planted(Bug::ClaimDeleted) {
-        return false;
-    }
     let keeps = |claim: &HeadFacts| {
         claim.kind != HeadKind::Data
             && claim.kind != HeadKind::Released

@@ -25,12 +25,15 @@ use futures_util::{Stream, stream::FuturesUnordered};
 
 use super::{
     Committed, Volume, Writer,
-    stages::{Done, apply, deflate, seal_and_upload, write_pages},
+    stages::{Done, STORE_RETRY, apply, deflate, seal_and_upload, write_pages},
 };
 use crate::{
     Result,
-    commit::{Chain, Change, NewRoot},
-    core::policy::{self, CHECKPOINT_AT, Choice, View, Yield},
+    commit::{Chain, Change, HEADS_MAX, NewRoot},
+    core::{
+        heads::HeadFacts,
+        policy::{self, CHECKPOINT_AT, Choice, View, Yield},
+    },
     reclaim,
 };
 
@@ -65,6 +68,10 @@ pub(crate) struct Pipeline {
     /// Here while no commit is on its way (rule H1: one head PUT at most).
     chain: Option<Chain>,
     heads: Option<reclaim::Heads>,
+    /// How many heads reclaim knows of.
+    heads_known: usize,
+    /// Heads that reclaim was not told of yet.
+    written: Vec<HeadFacts>,
     tail: Vec<Arc<SegmentIndex>>,
     seals: FuturesUnordered<BoxFuture<'static, Result<Done>>>,
     next_order: u64,
@@ -85,7 +92,9 @@ impl Pipeline {
         Self {
             volume,
             chain: Some(start.chain),
+            heads_known: start.heads.count(),
             heads: Some(start.heads),
+            written: Vec::new(),
             tail: start.tail,
             seals: FuturesUnordered::new(),
             next_order: 0,
@@ -157,6 +166,7 @@ impl Pipeline {
                 esker_io::run(&*self.world().cpu, job)
             });
         }
+        self.begin_reclaim();
         self.begin_commit(writer, draining);
         Ok(())
     }
@@ -204,8 +214,35 @@ impl Pipeline {
         }
     }
 
+    /// Thins the heads after each commit, and as long as there are too many.
+    fn begin_reclaim(&mut self) {
+        if self.written.is_empty() && !self.too_many_heads() {
+            return;
+        }
+        let Some(mut heads) = self.heads.take() else {
+            return;
+        };
+        self.written.drain(..).for_each(|head| heads.written(head));
+        self.heads_known = heads.count();
+        let volume = self.volume.clone();
+        self.reclaim = Some(Box::pin(async move {
+            if !heads.pass(&volume.pool, volume.id).await {
+                volume.pool.world().clock.sleep(STORE_RETRY).await;
+            }
+            Box::new(heads)
+        }));
+    }
+
+    /// Rule H8: at the bound the next commit waits until old heads are gone.
+    fn too_many_heads(&self) -> bool {
+        self.heads_known + self.written.len() >= HEADS_MAX
+    }
+
     /// Commits what is ready, in order; releases the volume when it drains and nothing is left.
     fn begin_commit(&mut self, writer: &Writer, draining: bool) {
+        if self.too_many_heads() {
+            return;
+        }
         let Some(chain) = &self.chain else {
             return;
         };
@@ -259,7 +296,10 @@ impl Pipeline {
                 }
             }
             Happened::Committed(end) => self.committed(writer, *end)?,
-            Happened::Reclaimed(heads) => self.heads = Some(*heads),
+            Happened::Reclaimed(heads) => {
+                self.heads_known = heads.count();
+                self.heads = Some(*heads);
+            }
         }
         Ok(())
     }
@@ -284,14 +324,7 @@ impl Pipeline {
             self.tail.retain(|index| index.last_sequence > root.sequence);
         }
         writer.room.notify();
-        if let Some(mut heads) = self.heads.take() {
-            heads.written(head);
-            let volume = self.volume.clone();
-            self.reclaim = Some(Box::pin(async move {
-                heads.pass(&volume.pool, volume.id).await;
-                Box::new(heads)
-            }));
-        }
+        self.written.push(HeadFacts::of(head));
         self.chain = Some(chain);
         Ok(())
     }

@@ -34,7 +34,7 @@ pub(super) struct Done {
 }
 
 /// How long background work waits before it asks a store again that did not answer.
-const STORE_RETRY: Duration = Duration::from_secs(1);
+pub(super) const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// Does what needs the store again and again while the store is away, until the volume gives up.
 async fn insist<T, F: Future<Output = Result<T>>>(volume: &Volume, mut work: impl FnMut() -> F) -> Result<T> {

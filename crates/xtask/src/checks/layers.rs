@@ -7,7 +7,7 @@ use crate::house::{Finding, House};
 /// Crate, the crates of the workspace that it may use, libraries of others that it may not use.
 type Layer = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-const LAYERS: [Layer; 9] = [
+const LAYERS: [Layer; 10] = [
     (
         "esker",
         &["esker-frontend", "esker-control", "esker-image", "esker-engine", "esker-io", "esker-format"],
@@ -20,6 +20,7 @@ const LAYERS: [Layer; 9] = [
     ("esker-io", &[], &[]),
     ("esker-format", &[], AMBIENT),
     ("esker-sim", &["esker-engine", "esker-io", "esker-format"], AMBIENT),
+    ("esker-bench", &["esker-engine", "esker-io", "esker-format"], &["object_store"]),
     ("xtask", &[], &[]),
 ];
 
