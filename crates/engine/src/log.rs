@@ -26,6 +26,7 @@
 mod append;
 mod chunk;
 mod files;
+mod resync;
 pub(crate) mod scan;
 
 use std::{collections::VecDeque, sync::Arc};

@@ -49,14 +49,6 @@ impl Scan {
     pub(crate) fn records(&self) -> usize {
         self.records.len()
     }
-
-    /// Makes durable what was found: a replayed record must not be lost by a later power loss.
-    pub(crate) fn sync(&self) -> Result<()> {
-        for chunk in &self.chunks {
-            chunk.file.sync()?;
-        }
-        Ok(())
-    }
 }
 
 /// What to read, and how far.
