@@ -21,6 +21,17 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is more than can be counted in bytes"))
 }
 
+/// Reads a bound on the log: with less than a few records' worth, no write would ever go on.
+pub(crate) fn parse_bound(text: &str) -> Result<u64, String> {
+    const MIN: u64 = 1 << 20;
+    let bytes = parse(text)?;
+    if bytes < MIN {
+        Err(format!("expected at least {}, found {}", show(MIN), show(bytes)))
+    } else {
+        Ok(bytes)
+    }
+}
+
 /// A size in the largest unit of which there is at least one.
 pub(crate) fn show(bytes: u64) -> String {
     let tens = bytes.checked_ilog2().unwrap_or(0) as usize / 10;

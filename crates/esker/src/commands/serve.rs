@@ -45,8 +45,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR")]
     tcp: Option<SocketAddr>,
     /// The most log bytes of a volume that the store does not hold yet; at it writes wait
-    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size::parse)]
+    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size::parse_bound)]
     dirty_bound: u64,
+    /// The same for all volumes of this daemon together
+    #[arg(long, value_name = "SIZE", default_value = "8G", value_parser = size::parse_bound)]
+    dirty_bound_total: u64,
     /// Memory for decoded frames
     #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size::parse)]
     cache: u64,
@@ -58,7 +61,11 @@ pub(crate) struct Args {
 impl Args {
     fn settings(&self) -> Settings {
         Settings {
-            limits: Limits { dirty_bytes_max: self.dirty_bound, ..Limits::default() },
+            limits: Limits {
+                dirty_bytes_max: self.dirty_bound,
+                daemon_dirty_bytes_max: self.dirty_bound_total,
+                ..Limits::default()
+            },
             cache_bytes: usize::try_from(self.cache).unwrap_or(usize::MAX),
             cpu_threads: usize::from(self.cpu_threads),
             make_pool: true,

@@ -1,6 +1,6 @@
 //! Commands that make, list, describe and delete, with and without a daemon.
 
-use crate::bench::Bench;
+use crate::bench::{Bench, succeeded, tool};
 
 /// What holds whoever is asked.
 fn volumes(bench: &Bench, served: bool) {
@@ -47,19 +47,12 @@ fn volumes(bench: &Bench, served: bool) {
     bench.ok(&["volume", "delete", "data", "--yes"]);
 }
 
-fn pool(bench: &Bench) -> String {
-    let url = format!("file://{}", bench.data().join("pool").display());
-    bench_pool(&url);
-    url
-}
-
-fn bench_pool(url: &str) {
-    let output = crate::bench::tool(
-        env!("CARGO_BIN_EXE_esker"),
-        &["pool", "create", url, "--durability", "ephemeral"],
-    );
-    crate::bench::succeeded("esker", &["pool", "create"], &output);
-    let again = crate::bench::tool(env!("CARGO_BIN_EXE_esker"), &["pool", "create", url]);
+/// The pool of the data directory, with a property of its own.
+fn make_pool(bench: &Bench) {
+    let url = &format!("file://{}", bench.data().join("pool").display());
+    let output = tool(env!("CARGO_BIN_EXE_esker"), &["pool", "create", url, "--durability", "ephemeral"]);
+    succeeded("esker", &["pool", "create"], &output);
+    let again = tool(env!("CARGO_BIN_EXE_esker"), &["pool", "create", url]);
     assert_eq!(again.status.code(), Some(1));
 }
 
@@ -69,7 +62,7 @@ fn without_a_daemon() {
     let message = bench.fails(1, &["volume", "list"]);
     assert!(message.contains("there is no pool at file://"), "{message}");
     assert!(!bench.data().exists(), "looking makes nothing");
-    pool(&bench);
+    make_pool(&bench);
     assert!(bench.ok(&["volume", "list"]).starts_with("no volumes in file://"));
     bench.ok(&["volume", "create", "demo", "1M"]);
     volumes(&bench, false);
@@ -85,7 +78,7 @@ fn without_a_daemon() {
 #[test]
 fn with_a_daemon() {
     let bench = Bench::new();
-    pool(&bench);
+    make_pool(&bench);
     let daemon = bench.serve(&["--volume", "demo=1M"]);
     volumes(&bench, true);
     bench.ok(&["volume", "create", "more", "4M"]);
@@ -105,6 +98,7 @@ fn help_and_mistakes() {
     let bench = Bench::new();
     bench.fails(2, &["voluem"]);
     bench.fails(2, &["serve", "--cpu-threads", "0"]);
+    bench.fails(2, &["serve", "--dirty-bound", "4K"]);
     let message = bench.fails(1, &["volume", "list", "--pool", "ftp://somewhere"]);
     assert!(message.contains("unknown scheme ftp"), "{message}");
     let message = bench.fails(1, &["serve", "--volume", "demo=1M", "--tcp", "0.0.0.0:0"]);
