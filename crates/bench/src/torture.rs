@@ -104,7 +104,8 @@ pub fn run(config: &Config, directory: &Path, progress: impl Fn(u32)) -> Result<
         check.verify(&daemon, &mut histories, &mut outcome).with_context(|| {
             format!("round {round} of {} with seed {}: {}", config.rounds, config.seed, daemon.log_tail())
         })?;
-        let life = Duration::from_millis(200 + random.below(u64::from(config.bound_seconds) * 700));
+        // Some lives are longer than N, or no write could be lost that is older.
+        let life = Duration::from_millis(200 + random.below(u64::from(config.bound_seconds) * 1_600));
         killed =
             Some(write_until_killed(daemon, &mut histories, life, random.below(u64::MAX), &mut outcome)?);
         if config.lose_local {
@@ -263,9 +264,10 @@ fn write_until_killed(
             })
             .collect();
         std::thread::sleep(life);
+        // From here on a connection may end; the process takes a while to be gone.
+        stop.store(true, Ordering::Release);
         let killed = Instant::now();
         daemon.kill()?;
-        stop.store(true, Ordering::Release);
         for writer in writers {
             let Ok(counted) = writer.join() else { bail!("a writer panicked") };
             let (writes, flushes) = counted?;
@@ -309,7 +311,6 @@ impl<'a> Writer<'a> {
             loop {
                 let Ok(reply) = self.client.receive(&mut data, |_| 0) else {
                     // Only the kill may end a connection.
-                    std::thread::sleep(Duration::from_millis(50));
                     ensure!(stop.load(Ordering::Acquire), "the daemon broke a connection");
                     return Ok((self.writes, self.flushes));
                 };
