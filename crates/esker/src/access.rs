@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use esker_control::Client;
 use esker_engine::pool::Pool;
 
-use crate::{data::DataDir, store};
+use crate::{data::DataDir, progress::during, store};
 
 /// Decoded frames that a command keeps.
 const CACHE_BYTES: usize = 64 << 20;
@@ -60,6 +60,6 @@ impl Place {
     /// Opens the pool itself.
     pub(crate) async fn open_pool(&self) -> anyhow::Result<Arc<Pool>> {
         let edges = store::existing(&self.url()?)?;
-        Ok(Arc::new(Pool::open(edges.world, CACHE_BYTES).await?))
+        Ok(Arc::new(during("opening the pool", Pool::open(edges.world, CACHE_BYTES)).await?))
     }
 }

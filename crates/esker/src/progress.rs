@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -9,6 +10,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// What is over sooner than this shows no bar.
 const QUICK: Duration = Duration::from_secs(2);
+/// How often what is shown moves.
+const TICK: Duration = Duration::from_millis(200);
 
 /// What is counted.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +60,25 @@ impl Progress {
         bar.set_length(total);
         bar.set_position(done);
     }
+}
+
+/// Waits for something whose end cannot be foreseen; after two seconds a terminal shows for how long.
+pub(crate) async fn during<T>(message: &str, work: impl Future<Output = T>) -> T {
+    if !io::stderr().is_terminal() {
+        return work.await;
+    }
+    let mut work = pin!(work);
+    if let Ok(done) = tokio::time::timeout(QUICK, &mut work).await {
+        return done;
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{msg} {spinner} {elapsed}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_message(message.to_owned());
+    bar.enable_steady_tick(TICK);
+    let done = work.await;
+    bar.finish_and_clear();
+    done
 }
 
 impl Drop for Progress {

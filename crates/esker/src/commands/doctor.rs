@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::{
     exit::Exit,
     output::{Output, Table},
+    progress::during,
     store,
 };
 
@@ -35,7 +36,7 @@ struct Check {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let edges = store::without_disk(&args.url)?;
-    let lines = probe(&edges.world).await;
+    let lines = during("probing the store", probe(&edges.world)).await;
     let check = |line: ProbeLine| Check { check: line.check, passed: line.passed, detail: line.detail };
     let view = View {
         store: edges.world.objects.describe(),

@@ -7,6 +7,7 @@ use crate::{
     access::Place,
     exit::Exit,
     output::{Output, confirm},
+    progress::during,
 };
 
 /// Options.
@@ -34,13 +35,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     confirm(args.yes, &question)?;
     let request = OpenVolume { discard_after: Some(args.discard_after), read_only: false };
     if let Some(client) = args.place.daemon().await? {
-        let opened = client.open(&args.volume, &request).await?;
+        let opened = during("opening", client.open(&args.volume, &request)).await?;
         anyhow::ensure!(!opened.already_open, "volume {} is open already; nothing was given up", args.volume);
         args.output.print(&opened, || format!("{}\nthe daemon serves it", text(&opened)))?;
         return Ok(Exit::Done);
     }
     let started = Settings::of(&args.place).start().await?;
-    let opened = started.daemon.open_volume(&args.volume, &request).await?;
+    let opened = during("opening", started.daemon.open_volume(&args.volume, &request)).await?;
     let drained = drain(&started.daemon, None).await;
     args.output.print(&opened, || text(&opened))?;
     Ok(if drained == Drained::All { Exit::Done } else { Exit::NotAllStored })

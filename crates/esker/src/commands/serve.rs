@@ -22,6 +22,7 @@ use crate::{
     daemon::Daemon,
     exit::Exit,
     output::{complain, say},
+    progress::during,
     size,
 };
 use select::Selected;
@@ -77,7 +78,7 @@ impl Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut signals = Signals::install()?;
     let started = tokio::select! {
-        started = args.settings().start() => started?,
+        started = during("opening the pool", args.settings().start()) => started?,
         () = signals.next() => return Ok(Exit::Done),
     };
     let daemon = started.daemon.clone();

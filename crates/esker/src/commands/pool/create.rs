@@ -3,7 +3,7 @@
 use esker_engine::{EngineError, pool::Pool};
 
 use super::show;
-use crate::{catalogue, exit::Exit, output::Output, store};
+use crate::{catalogue, exit::Exit, output::Output, progress::during, store};
 
 /// Options.
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         Err(error) => return Err(error.into()),
         Ok(pool) => anyhow::bail!("there is a pool at {} already: {}", catalogue::describe(&pool), pool.id()),
     }
-    let pool = Pool::create(edges.world, properties, 0).await?;
+    let pool = during("probing the store", Pool::create(edges.world, properties, 0)).await?;
     let view = show::View::of(&pool).await?;
     args.output.print(&view, || view.text())?;
     Ok(Exit::Done)

@@ -7,6 +7,7 @@ use crate::{
     catalogue,
     exit::Exit,
     output::Output,
+    progress::during,
     size,
 };
 
@@ -39,9 +40,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     };
     let properties = catalogue::check_new(&wanted)?;
     let volume = match args.place.access().await? {
-        Access::Daemon(client) => client.create(&wanted).await?,
+        Access::Daemon(client) => during("creating", client.create(&wanted)).await?,
         Access::Pool(pool) => {
-            pool.create_volume(&wanted.name, wanted.size_bytes, properties).await?;
+            during("creating", pool.create_volume(&wanted.name, wanted.size_bytes, properties)).await?;
             catalogue::volume(&pool, &wanted.name).await?
         }
     };

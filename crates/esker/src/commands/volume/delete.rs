@@ -11,6 +11,7 @@ use crate::{
     catalogue,
     exit::Exit,
     output::{Output, confirm},
+    progress::during,
 };
 
 /// Options.
@@ -35,12 +36,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     };
     confirm(args.yes, &format!("Volume {} ({}) and all its data will be gone.", volume.name, volume.id))?;
     let deleted = match access {
-        Access::Daemon(client) => client.delete(&args.name).await?,
+        Access::Daemon(client) => during("deleting", client.delete(&args.name)).await?,
         Access::Pool(pool) => {
             // A run that opens nothing: its claim says that the volume is deleted.
             let directory = DirectoryId(pool.world().random.id());
             let host = Host::new(pool, directory, Limits::default(), Arc::new(|_| {}));
-            host.delete(&args.name).await?;
+            during("deleting", host.delete(&args.name)).await?;
             Deleted { deleted: args.name.clone() }
         }
     };

@@ -7,6 +7,7 @@ use crate::{
     catalogue,
     exit::Exit,
     output::{Output, Table},
+    progress::during,
     size,
 };
 
@@ -21,10 +22,11 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let volumes = match args.place.access().await? {
-        Access::Daemon(client) => client.volumes().await?,
-        Access::Pool(pool) => {
-            Volumes { pool: catalogue::pool(&pool), volumes: catalogue::volumes(&pool).await? }
-        }
+        Access::Daemon(client) => during("listing", client.volumes()).await?,
+        Access::Pool(pool) => Volumes {
+            pool: catalogue::pool(&pool),
+            volumes: during("listing", catalogue::volumes(&pool)).await?,
+        },
     };
     args.output.print(&volumes, || text(&volumes))?;
     Ok(Exit::Done)
