@@ -19,6 +19,14 @@ pub fn fill(block: &mut [u8], lba: u64, version: u64) {
     block[16..24].copy_from_slice(&crc.to_le_bytes());
 }
 
+/// Makes a block that says (`lba`, `version`) say another pair; its body stays.
+pub fn stamp(block: &mut [u8], lba: u64, version: u64, new_lba: u64, new_version: u64) {
+    let sum = u64::from_le_bytes(block[16..24].try_into().expect("eight bytes"));
+    block[..8].copy_from_slice(&new_lba.to_le_bytes());
+    block[8..16].copy_from_slice(&new_version.to_le_bytes());
+    block[16..24].copy_from_slice(&(sum ^ lba ^ version ^ new_lba ^ new_version).to_le_bytes());
+}
+
 /// The version of block `lba` that `block` holds; 0 when it was never written; an error says what is wrong.
 pub fn version(block: &[u8], lba: u64) -> Result<u64, String> {
     if block.iter().all(|byte| *byte == 0) {

@@ -5,5 +5,16 @@
 pub mod block;
 pub mod client;
 pub mod daemon;
+pub mod files;
+pub mod fio;
+pub mod histogram;
+pub mod jobs;
+pub mod load;
+pub mod process;
+pub mod raw;
+pub mod report;
 pub mod seaweed;
+pub mod servers;
+pub mod slices;
+pub mod statistics;
 pub mod torture;

@@ -23,8 +23,8 @@ impl Seaweed {
     /// The `weed` program of this checkout: `ESKER_WEED`, or where `cargo xtask ci` puts it.
     pub fn program() -> Result<PathBuf> {
         let program = std::env::var_os("ESKER_WEED").map(PathBuf::from);
-        let program =
-            program.context("ESKER_WEED names no program; run the tests with `cargo xtask ci`, which installs it")?;
+        let program = program
+            .context("ESKER_WEED names no program; run the tests with `cargo xtask ci`, which installs it")?;
         // The server runs in a directory of its own.
         Ok(std::path::absolute(program)?)
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask`: the checks of the repository, and runners for its tests and its simulator.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod checks;
 mod ci;
 mod house;
@@ -19,6 +20,8 @@ usage: cargo xtask COMMAND
   test [--fast] [ARGS]     tests; --fast leaves out those called slow; ARGS go to cargo nextest
   sim [--seeds N] [--from S] [--seconds T] [--seed S]
                            simulator: N seeds from S on, or as many as T seconds hold, or seed S alone
+  bench [--jobs A,B] [--peers A,B] [--slices N] [--json] [--svg DIR] ...
+                           esker and its peers in paired slices; bench --help shows the rest
   ci                       install what the tests need (root or sudo), then check";
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "house" => run::house(),
         "test" => run::test(rest),
         "sim" => run::sim(rest),
+        "bench" => bench::bench(rest),
         "ci" => ci::ci(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -1,0 +1,35 @@
+//! Files and the page cache.
+
+use std::{fs::File, path::Path};
+
+use anyhow::Result;
+use rustix::fs::{Advice, fadvise};
+
+/// Syncs all files below a directory and drops what the page cache holds of them.
+pub fn evict(directory: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            evict(&entry.path())?;
+        } else if kind.is_file() {
+            // What has gone meanwhile is not in the cache either.
+            let Ok(file) = File::open(entry.path()) else { continue };
+            file.sync_data()?;
+            fadvise(&file, 0, None, Advice::DontNeed)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a directory lies on, in a word; of the common ones.
+pub fn file_system(directory: &Path) -> Result<&'static str> {
+    Ok(match rustix::fs::statfs(directory)?.f_type as u64 {
+        0x0102_1994 => "tmpfs (memory, not a disk)",
+        0xEF53 => "ext4",
+        0x5846_5342 => "xfs",
+        0x9123_683E => "btrfs",
+        0x794C_7630 => "overlayfs",
+        _ => "a file system",
+    })
+}

@@ -1,0 +1,45 @@
+//! All figures, for programs.
+
+use serde_json::{Value, json};
+
+use super::{Conditions, Finished};
+use crate::slices::Row;
+
+/// Conditions, and each job with its rows; times in nanoseconds.
+pub fn json(conditions: &Conditions, jobs: &[Finished]) -> Value {
+    json!({
+        "command": conditions.command,
+        "machine": conditions.machine,
+        "disk": conditions.disk,
+        "esker": conditions.esker,
+        "slices": conditions.slices,
+        "slice_ns": conditions.slice.as_nanos() as u64,
+        "jobs": jobs.iter().map(job).collect::<Vec<_>>(),
+    })
+}
+
+fn job(finished: &Finished) -> Value {
+    json!({
+        "name": finished.job.name,
+        "what": finished.job.what,
+        "request_bytes": finished.job.load.request_bytes,
+        "rows": finished.rows.iter().map(row).collect::<Vec<_>>(),
+    })
+}
+
+fn row(row: &Row) -> Value {
+    let at = |share: f64| row.total.latencies.quantile(share).as_nanos() as u64;
+    json!({
+        "server": row.name,
+        "requests": row.total.requests,
+        "rate": row.rate,
+        "ratio": row.ratio.median,
+        "ratio_low": row.ratio.low,
+        "ratio_high": row.ratio.high,
+        "p50_ns": at(0.5),
+        "p99_ns": at(0.99),
+        "max_ns": row.total.latencies.max().as_nanos() as u64,
+        "cpu_ns": row.cpu.map(|cpu| cpu.as_nanos() as u64),
+        "memory_bytes": row.memory_bytes,
+    })
+}

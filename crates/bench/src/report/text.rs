@@ -1,0 +1,86 @@
+//! A table for each job.
+
+use std::time::Duration;
+
+use super::Finished;
+use crate::slices::Row;
+
+const HEAD: [&str; 8] = ["", "rate", "ratio", "p50", "p99", "max", "CPU/request", "memory"];
+
+/// A job's table, in Markdown that can be read as it is.
+pub fn table(finished: &Finished) -> String {
+    let mut lines = vec![HEAD.map(str::to_owned)];
+    lines.extend(finished.rows.iter().map(|row| cells(finished, row)));
+    let width =
+        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; 8] = std::array::from_fn(width);
+    let mut text = format!("**{}**: {}\n\n", finished.job.name, finished.job.what);
+    for (number, line) in lines.iter().enumerate() {
+        text.push('|');
+        for (cell, width) in line.iter().zip(widths) {
+            text.push_str(&format!(" {cell:>width$} |"));
+        }
+        text.push('\n');
+        if number == 0 {
+            let rules: Vec<String> =
+                widths.iter().map(|width| format!("{}:", "-".repeat(width + 1))).collect();
+            text.push_str(&format!("|{}|\n", rules.join("|")));
+        }
+    }
+    text
+}
+
+fn cells(finished: &Finished, row: &Row) -> [String; 8] {
+    let latencies = &row.total.latencies;
+    let ratio = if std::ptr::eq(row, &finished.rows[0]) {
+        "1".to_owned()
+    } else {
+        format!("{:.2} ({:.2}–{:.2})", row.ratio.median, row.ratio.low, row.ratio.high)
+    };
+    [
+        row.name.clone(),
+        rate(row.rate, finished.job.load.request_bytes),
+        ratio,
+        duration(latencies.quantile(0.5)),
+        duration(latencies.quantile(0.99)),
+        duration(latencies.max()),
+        row.cpu.map_or_else(|| "–".to_owned(), duration),
+        if row.memory_bytes == 0 { "–".to_owned() } else { format!("{} MiB", row.memory_bytes >> 20) },
+    ]
+}
+
+/// Requests a second; large ones as MiB.
+fn rate(rate: f64, request_bytes: usize) -> String {
+    if request_bytes > 4096 {
+        format!("{:.0} MiB/s", rate * request_bytes as f64 / f64::from(1 << 20))
+    } else {
+        format!("{rate:.0}/s")
+    }
+}
+
+/// Three digits and a unit.
+pub fn duration(duration: Duration) -> String {
+    let us = duration.as_secs_f64() * 1e6;
+    match us {
+        ..10.0 => format!("{us:.2} µs"),
+        ..100.0 => format!("{us:.1} µs"),
+        ..1000.0 => format!("{us:.0} µs"),
+        ..10_000.0 => format!("{:.2} ms", us / 1e3),
+        ..100_000.0 => format!("{:.1} ms", us / 1e3),
+        ..1_000_000.0 => format!("{:.0} ms", us / 1e3),
+        _ => format!("{:.2} s", us / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_three_digits() {
+        assert_eq!(duration(Duration::from_nanos(2_345)), "2.35 µs");
+        assert_eq!(duration(Duration::from_micros(234)), "234 µs");
+        assert_eq!(duration(Duration::from_micros(23_450)), "23.4 ms");
+        assert_eq!(duration(Duration::from_millis(2_340)), "2.34 s");
+    }
+}

@@ -1,0 +1,69 @@
+//! Servers of others.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{Peer, Plan};
+
+pub(super) fn command(peer: Peer, directory: &Path, plan: &Plan) -> Result<(Command, PathBuf)> {
+    let socket = directory.join("nbd.sock");
+    let size = plan.size_bytes.to_string();
+    let command = match peer {
+        Peer::NbdkitMemory => nbdkit(&socket, &["memory".into(), size]),
+        Peer::NbdkitNull => nbdkit(&socket, &["null".into(), size]),
+        Peer::NbdkitFile => {
+            let disk = raw_disk(directory, plan.size_bytes)?;
+            nbdkit(&socket, &["file".into(), disk.display().to_string()])
+        }
+        Peer::QemuRaw => qemu_nbd(&socket, "raw", &raw_disk(directory, plan.size_bytes)?),
+        Peer::QemuQcow2 => {
+            let disk = directory.join("disk.qcow2");
+            if !disk.exists() {
+                let mut create = Command::new("qemu-img");
+                create.args(["create", "-q", "-f", "qcow2"]).arg(&disk).arg(size);
+                let status = create.status().context("start qemu-img")?;
+                ensure!(status.success(), "qemu-img failed: {status}");
+            }
+            qemu_nbd(&socket, "qcow2", &disk)
+        }
+        Peer::S3backer => s3backer(&socket, directory, plan.size_bytes)?,
+        Peer::Esker => bail!("esker is not a peer of itself"),
+    };
+    Ok((command, socket))
+}
+
+fn nbdkit(socket: &Path, plugin: &[String]) -> Command {
+    let mut command = Command::new("nbdkit");
+    command.args(["--foreground", "--unix"]).arg(socket).args(plugin);
+    command
+}
+
+/// With the cache mode that a machine monitor uses by default: FLUSH syncs the file.
+fn qemu_nbd(socket: &Path, format: &str, disk: &Path) -> Command {
+    let mut command = Command::new("qemu-nbd");
+    command.args(["--persistent", "--shared=0", "--cache=writeback", "--export-name=v0"]);
+    command.arg(format!("--format={format}")).arg(format!("--socket={}", socket.display())).arg(disk);
+    command
+}
+
+/// Its own test store: files in a directory, no network.
+fn s3backer(socket: &Path, directory: &Path, size_bytes: u64) -> Result<Command> {
+    let store = directory.join("store");
+    std::fs::create_dir_all(store.join("bucket"))?;
+    let mut command = Command::new("nbdkit");
+    command.args(["--foreground", "--unix"]).arg(socket).arg("s3backer");
+    command.arg("bucket=bucket").arg(format!("s3b_baseURL=file://{}", store.display()));
+    command.args(["s3b_test=true", "s3b_blockSize=64k", &format!("s3b_size={size_bytes}")]);
+    Ok(command)
+}
+
+fn raw_disk(directory: &Path, size_bytes: u64) -> Result<PathBuf> {
+    let disk = directory.join("disk.raw");
+    File::options().create(true).append(true).open(&disk)?.set_len(size_bytes)?;
+    Ok(disk)
+}

@@ -1,0 +1,210 @@
+//! Paired slices: reference, one server, reference, the next … again and again, so that what the machine does
+//! meanwhile falls on both. A ratio is always one of two neighbours.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    fio,
+    jobs::{Asker, Job, State},
+    load::{self, Connection, Outcome, Templates, stopped},
+    process,
+    raw::RawDisk,
+    servers::{Peer, Plan, Server},
+    statistics::{Spread, median, spread},
+};
+
+/// How a job is run.
+pub struct Settings<'a> {
+    /// Who takes part; the first is the reference.
+    pub peers: &'a [Peer],
+    /// Slices of each.
+    pub slices: usize,
+    /// How long each is.
+    pub slice: Duration,
+    /// What the servers serve; sizes are the job's.
+    pub plan: Plan,
+    /// Where their files go.
+    pub directory: &'a Path,
+    /// Set when somebody asks for an end.
+    pub stop: &'a AtomicBool,
+}
+
+/// What came of one server in one job.
+#[derive(Clone)]
+pub struct Row {
+    /// The server.
+    pub name: String,
+    /// Requests per second, the median of the slices.
+    pub rate: f64,
+    /// Against the reference in the slices beside.
+    pub ratio: Spread,
+    /// All slices together.
+    pub total: Outcome,
+    /// Processor time of the server for a request, the median of the slices.
+    pub cpu: Option<Duration>,
+    /// Its memory at the end.
+    pub memory_bytes: u64,
+}
+
+/// Somebody who is asked, in slices.
+struct Contender {
+    name: String,
+    way: Way,
+    rates: Vec<f64>,
+    ratios: Vec<f64>,
+    cpu: Vec<f64>,
+    total: Outcome,
+}
+
+/// How it is asked.
+enum Way {
+    Batching { server: Server, connections: Vec<Connection> },
+    Fio { server: Server },
+    Raw(RawDisk),
+}
+
+/// One slice: what came of it, and the server's processor time.
+type Slice = (Outcome, Option<Duration>);
+
+/// Runs a job on all servers that can do it.
+pub fn run(job: &Job, settings: &Settings<'_>) -> Result<Vec<Row>> {
+    let mut contenders = Vec::new();
+    for peer in settings.peers.iter().filter(|peer| job.exports == 1 || peer.has_many_exports()) {
+        let context = || format!("{} on {}", job.name, peer.name());
+        contenders.push(Contender::start(job, *peer, settings).with_context(context)?);
+    }
+    if job.has_raw_witness() {
+        contenders.push(Contender::raw(job, settings)?);
+    }
+    let (reference, others) = contenders.split_first_mut().context("no server can do this job")?;
+    for _ in 0..settings.slices {
+        for contender in &mut *others {
+            let mut pair = || -> Result<()> {
+                let beside = reference.slice(job, settings)?;
+                let rate = contender.slice(job, settings)?;
+                contender.ratios.push(rate / beside);
+                Ok(())
+            };
+            pair().with_context(|| format!("{} on {}", job.name, contender.name))?;
+        }
+        if others.is_empty() {
+            reference.slice(job, settings)?;
+        }
+    }
+    Ok(contenders.into_iter().map(Contender::row).collect())
+}
+
+impl Contender {
+    fn start(job: &Job, peer: Peer, settings: &Settings<'_>) -> Result<Self> {
+        let mut plan = settings.plan.clone();
+        (plan.exports, plan.size_bytes) = (job.exports, job.export_bytes());
+        if job.state == State::Cold {
+            plan.esker.cache = "8M".into();
+        }
+        let directory = settings.directory.join(peer.name());
+        let mut server = Server::start(peer, &directory, &plan, settings.stop)?;
+        let mut connections = connect(job, &server)?;
+        for connection in connections.iter_mut().take(job.exports) {
+            connection.prepare(job.load.area_bytes, settings.stop)?;
+        }
+        if job.state != State::Written && peer == Peer::Esker {
+            drop(connections);
+            server.terminate()?;
+            server = Server::start(peer, &directory, &plan, settings.stop)?;
+            connections = connect(job, &server)?;
+        }
+        if job.state == State::Cached {
+            connections[0].read_all(job.load.area_bytes, settings.stop)?;
+        }
+        let way = match job.asker {
+            Asker::Batching => Way::Batching { server, connections },
+            Asker::Fio => Way::Fio { server },
+        };
+        Ok(Self::new(peer.name().to_owned(), way))
+    }
+
+    fn raw(job: &Job, settings: &Settings<'_>) -> Result<Self> {
+        let raw = RawDisk::new(&settings.directory.join("raw"), job.connections)?;
+        Ok(Self::new("raw write+fdatasync".to_owned(), Way::Raw(raw)))
+    }
+
+    fn new(name: String, way: Way) -> Self {
+        let total = Outcome::default();
+        Self { name, way, rates: Vec::new(), ratios: Vec::new(), cpu: Vec::new(), total }
+    }
+
+    /// One slice; returns its rate.
+    fn slice(&mut self, job: &Job, settings: &Settings<'_>) -> Result<f64> {
+        ensure!(!stopped(settings.stop), "interrupted");
+        let (outcome, cpu) = self.way.slice(job, settings)?;
+        ensure!(outcome.requests > 0, "nothing was answered");
+        self.rates.push(outcome.rate());
+        self.cpu.extend(cpu.map(|cpu| cpu.as_secs_f64() / outcome.requests as f64));
+        self.total.requests += outcome.requests;
+        self.total.elapsed += outcome.elapsed;
+        self.total.latencies.merge(&outcome.latencies);
+        Ok(outcome.rate())
+    }
+
+    fn row(self) -> Row {
+        let memory_bytes = match &self.way {
+            Way::Batching { server, .. } | Way::Fio { server } => process::memory_bytes(server.pid()),
+            Way::Raw(_) => 0,
+        };
+        let ratio = if self.ratios.is_empty() { spread(&[1.0]) } else { spread(&self.ratios) };
+        let cpu = (!self.cpu.is_empty()).then(|| Duration::from_secs_f64(median(&self.cpu)));
+        Row { name: self.name, rate: median(&self.rates), ratio, total: self.total, cpu, memory_bytes }
+    }
+}
+
+impl Way {
+    fn slice(&mut self, job: &Job, settings: &Settings<'_>) -> Result<Slice> {
+        let Settings { slice, stop, .. } = *settings;
+        match self {
+            Self::Raw(raw) => Ok((raw.run(slice)?, None)),
+            Self::Batching { server, connections } => {
+                ready(job, server, stop)?;
+                load::run(connections, &job.load, job.warm_up, stop)?;
+                let before = process::threads_cpu(server.pid());
+                let outcome = load::run(connections, &job.load, slice, stop)?;
+                let used = process::threads_cpu(server.pid()).saturating_sub(before);
+                Ok((outcome, Some(used)))
+            }
+            Self::Fio { server } => {
+                ready(job, server, stop)?;
+                let before = process::process_cpu(server.pid());
+                // fio counts whole seconds.
+                let outcome = fio::run(&server.socket, &job.load, Duration::from_secs(1))?;
+                let used = process::process_cpu(server.pid()).saturating_sub(before);
+                Ok((outcome, Some(used)))
+            }
+        }
+    }
+}
+
+/// What a server does behind its guests' backs must not fall on its neighbour.
+fn ready(job: &Job, server: &Server, stop: &AtomicBool) -> Result<()> {
+    if server.peer == Peer::Esker {
+        server.settle(Duration::from_secs(20), stop);
+    }
+    if job.state == State::Cold {
+        crate::files::evict(&server.directory)?;
+    }
+    Ok(())
+}
+
+fn connect(job: &Job, server: &Server) -> Result<Vec<Connection>> {
+    let templates = Arc::new(Templates::default());
+    let open = |number: usize| {
+        let export = format!("v{}", number % job.exports);
+        let connection = Connection::open(&server.socket, &export, &templates, number as u64 + 1)?;
+        Ok(if server.peer.keeps_contents() { connection } else { connection.without_verify() })
+    };
+    (0..job.connections).map(open).collect()
+}
