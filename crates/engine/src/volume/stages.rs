@@ -68,15 +68,16 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, order: u64, cut: Cut) -
     Ok(Done { order, uploaded, index, moves: sealed.moves, end: sealed.end, blocks: sealed.blocks_written })
 }
 
-/// The cut without what a later write has overwritten in the map: what rule W6 forbids. Its ends stay, for
-/// their sequences.
+/// The cut without records that later writes have overwritten to the last block: what rule W6 forbids. Its ends
+/// stay, for their sequences.
 fn without_overwritten(volume: &Volume, mut cut: Cut) -> Cut {
     let map = volume.map.read();
     let (first, last) = (cut.records[0].record.sequence, cut.records[cut.records.len() - 1].record.sequence);
     cut.records.retain(|pending| {
-        let (record, position) = (&pending.record, LogPosition(pending.position()));
+        let (record, position) = (&pending.record, Address::log(LogPosition(pending.position())));
         let ends = record.sequence == first || record.sequence == last;
-        ends || record.kind != RecordKind::Write || map.get(record.lba) == Address::log(position)
+        let lives = |block| map.get(record.lba + block) == position.plus(block);
+        ends || record.kind != RecordKind::Write || (0..record.blocks).any(lives)
     });
     cut
 }
