@@ -45,6 +45,8 @@ pub struct Config {
     pub lose_local: bool,
     /// N of `bounded(N)`, in seconds.
     pub bound_seconds: u32,
+    /// How long each writer rests after each batch.
+    pub pause: Duration,
     /// Seed of the times and addresses.
     pub seed: u64,
 }
@@ -106,8 +108,13 @@ pub fn run(config: &Config, directory: &Path, progress: impl Fn(u32)) -> Result<
         })?;
         // Some lives are longer than N, or no write could be lost that is older.
         let life = Duration::from_millis(200 + random.below(u64::from(config.bound_seconds) * 1_600));
-        killed =
-            Some(write_until_killed(daemon, &mut histories, life, random.below(u64::MAX), &mut outcome)?);
+        killed = Some(write_until_killed(
+            daemon,
+            &mut histories,
+            (life, config.pause),
+            random.below(u64::MAX),
+            &mut outcome,
+        )?);
         if config.lose_local {
             std::fs::remove_dir_all(directory.join("local"))?;
         }
@@ -244,7 +251,7 @@ fn verify_prefix(histories: &[History], found: &[u64], outcome: &mut Outcome) ->
 fn write_until_killed(
     daemon: Daemon,
     histories: &mut [History],
-    life: Duration,
+    (life, pause): (Duration, Duration),
     seed: u64,
     outcome: &mut Outcome,
 ) -> Result<Instant> {
@@ -260,7 +267,7 @@ fn write_until_killed(
             .enumerate()
             .map(|(index, blocks)| {
                 let (socket, stop) = (&socket, &stop);
-                scope.spawn(move || Writer::new(socket, blocks, seed ^ index as u64)?.run(stop))
+                scope.spawn(move || Writer::new(socket, blocks, seed ^ index as u64)?.run(stop, pause))
             })
             .collect();
         std::thread::sleep(life);
@@ -298,7 +305,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes until the connection breaks. Returns the writes and flushes answered.
-    fn run(mut self, stop: &AtomicBool) -> Result<(u64, u64)> {
+    fn run(mut self, stop: &AtomicBool, pause: Duration) -> Result<(u64, u64)> {
         let mut data = Vec::new();
         loop {
             while self.in_flight.len() < DEPTH {
@@ -320,6 +327,7 @@ impl<'a> Writer<'a> {
                     break;
                 }
             }
+            std::thread::sleep(pause);
         }
         Ok((self.writes, self.flushes))
     }

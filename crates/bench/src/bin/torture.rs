@@ -1,7 +1,7 @@
 //! `cargo xtask torture`: rounds of verified writers, `kill -9` and restart against a built `esker`.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use esker_bench::{
@@ -10,11 +10,12 @@ use esker_bench::{
 };
 
 const USAGE: &str = "usage: torture --esker PROGRAM [--rounds N] [--store file|s3] [--lose-local] [--bound SECONDS] \
-                     [--seed S]
+                     [--pause MS] [--seed S]
   --rounds N       kills, 100 by default
   --store s3       a SeaweedFS server started for the run (ESKER_WEED names the program); file by default
   --lose-local     the local directory is lost with each kill: what is found must be a prefix, not older than N
   --bound SECONDS  N of bounded(N), 5 by default
+  --pause MS       a writer's rest after each batch of 16; with 100 only the age of writes seals them; 0 by default
   --seed S         times and addresses, 1 by default";
 
 fn main() -> Result<()> {
@@ -25,6 +26,7 @@ fn main() -> Result<()> {
         rounds: 100,
         lose_local: false,
         bound_seconds: 5,
+        pause: Duration::ZERO,
         seed: 1,
     };
     let mut s3 = false;
@@ -43,6 +45,7 @@ fn main() -> Result<()> {
             }
             "--lose-local" => config.lose_local = true,
             "--bound" => config.bound_seconds = value()?.parse()?,
+            "--pause" => config.pause = Duration::from_millis(value()?.parse()?),
             "--seed" => config.seed = value()?.parse()?,
             other => bail!("unknown argument {other}\n{USAGE}"),
         }
