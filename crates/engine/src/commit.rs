@@ -35,6 +35,8 @@ use crate::{
 const CLAIM_TRIES_MAX: u32 = 16;
 /// The highest number of heads of a volume that may exist; at it nothing is committed (rule H8).
 pub const HEADS_MAX: usize = 1_000;
+/// At this number the owner commits no more before old heads are gone, so that others can still claim.
+pub(crate) const HEADS_COMMIT_MAX: usize = 900;
 
 /// Who commits.
 #[derive(Debug, Clone, Copy)]

@@ -13,6 +13,7 @@ use esker_io::{BoxFuture, sync::Mutex};
 use crate::{
     EngineError, Result,
     commit::{self, Owner},
+    log::LogDirectory,
     pool::Pool,
     recover::{self, Opening, Report},
     segment_ids::SegmentIds,
@@ -96,9 +97,16 @@ impl Host {
     /// Opens a volume for writing. An open one is returned as it is, unless it has stopped.
     pub async fn open(&self, name: &str, discard_after: Option<u64>) -> Result<(Arc<Volume>, Report)> {
         let busy = self.occupy(name)?;
-        if let Some(volume) = busy.before.clone() {
-            busy.put(Slot::Open(volume.clone()));
-            return Ok((volume, Report::default()));
+        if let Some(volume) = busy.volume() {
+            if !volume.has_stopped() {
+                return if volume.read_only() {
+                    Err(EngineError::Invalid(format!("volume {name} is open read-only")))
+                } else {
+                    Ok((volume, Report::default()))
+                };
+            }
+            // Two writers on one log would be the end of it.
+            volume.ended().await;
         }
         match self.open_now(name, discard_after).await {
             Ok((volume, report)) => {
@@ -132,14 +140,17 @@ impl Host {
     /// Opens a volume for reading, beside whoever writes it.
     pub async fn open_read_only(&self, name: &str) -> Result<Arc<Volume>> {
         let busy = self.occupy(name)?;
-        if let Some(volume) = busy.before.clone() {
-            busy.put(Slot::Open(volume.clone()));
+        if let Some(volume) = busy.volume() {
             return Ok(volume);
         }
         let volume = self.find(name).await?;
         let volume = recover::open_read_only(self.pool.clone(), name, volume).await?;
         busy.put(Slot::Open(volume.clone()));
         Ok(volume)
+    }
+
+    fn log_directory(&self, volume: VolumeId) -> LogDirectory {
+        LogDirectory { volume, chunk_bytes: self.limits.chunk_bytes }
     }
 
     async fn find(&self, name: &str) -> Result<VolumeId> {
@@ -154,10 +165,13 @@ impl Host {
         if newest.head.kind != HeadKind::Deleted {
             commit::delete(&self.pool, volume, self.owner, || false).await?;
         }
-        if let Some(open) = &busy.before {
+        if let Some(open) = busy.volume() {
             open.stop(&EngineError::NotFound(format!("volume {name} (it was deleted)")));
+            open.ended().await;
         }
         self.pool.set_name(name, volume, NameState::Free).await?;
+        self.log_directory(volume).remove_all(self.pool.world())?;
+        busy.forget();
         Ok(())
     }
 
@@ -175,41 +189,46 @@ impl Host {
         self.volumes().iter().for_each(|volume| volume.abandon());
     }
 
-    /// Keeps others from opening or deleting `name` until the answer is put back or dropped.
+    /// Keeps others from opening or deleting `name` until the answer is put or dropped.
     fn occupy(&self, name: &str) -> Result<Busy<'_>> {
         let mut volumes = self.volumes.lock();
-        let before = match volumes.get(name) {
-            Some(Slot::Busy) => {
-                return Err(EngineError::Invalid(format!(
-                    "volume {name} is being opened or deleted; try again"
-                )));
-            }
-            Some(Slot::Open(volume)) => Some(volume.clone()),
-            Some(Slot::Failed(_)) | None => None,
-        };
-        volumes.insert(name.to_owned(), Slot::Busy);
-        Ok(Busy { host: self, name: name.to_owned(), before, after: None })
+        if let Some(Slot::Busy) = volumes.get(name) {
+            return Err(EngineError::Invalid(format!("volume {name} is being opened or deleted; try again")));
+        }
+        let slot = volumes.insert(name.to_owned(), Slot::Busy);
+        Ok(Busy { host: self, name: name.to_owned(), slot })
     }
 }
 
-/// A name that is being worked on; dropping it without an answer forgets the name.
+/// A name that is being worked on. Dropped without an answer, what was there before is there again: a volume
+/// that runs is never forgotten.
 struct Busy<'a> {
     host: &'a Host,
     name: String,
-    before: Option<Arc<Volume>>,
-    after: Option<Slot>,
+    slot: Option<Slot>,
 }
 
 impl Busy<'_> {
+    fn volume(&self) -> Option<Arc<Volume>> {
+        match &self.slot {
+            Some(Slot::Open(volume)) => Some(volume.clone()),
+            _ => None,
+        }
+    }
+
     fn put(mut self, slot: Slot) {
-        self.after = Some(slot);
+        self.slot = Some(slot);
+    }
+
+    fn forget(mut self) {
+        self.slot = None;
     }
 }
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
         let mut volumes = self.host.volumes.lock();
-        match self.after.take() {
+        match self.slot.take() {
             Some(slot) => volumes.insert(self.name.clone(), slot),
             None => volumes.remove(&self.name),
         };

@@ -37,7 +37,10 @@ use esker_format::{
 };
 use esker_io::{
     Bug, World, planted,
-    sync::{Condvar, Mutex, atomic::AtomicU64},
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 pub(crate) use append::{Entry, Payload};
@@ -48,7 +51,9 @@ use files::{FileRequest, Spare};
 use crate::{EngineError, Result, volume::Budget};
 
 /// Log files kept for use again; a recycled file syncs several times faster than a new one.
-const SPARE_FILES_MAX: usize = 4;
+const SPARE_FILES_MAX: usize = 8;
+/// Below so many spare files another one is made ahead of its use.
+const SPARE_FILES_MIN: usize = 2;
 
 /// A record in the log that no applied commit covers yet.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +72,11 @@ impl Pending {
     /// Logical position of its first block.
     pub(crate) fn position(&self) -> u64 {
         self.start + record_header_bytes(self.record.kind, self.record.blocks) as u64
+    }
+
+    /// What the record adds to a seal: its blocks, or one for a range.
+    pub(crate) fn weight(&self) -> u64 {
+        self.data_blocks().max(1)
     }
 
     /// Blocks whose contents lie in the log.
@@ -99,8 +109,11 @@ pub(crate) struct Log {
     end: AtomicU64,
     /// Logical position below which everything is committed and applied.
     released: AtomicU64,
+    /// Records that no applied commit covers.
+    records: AtomicU64,
     /// What all logs of the daemon may hold.
     budget: Arc<Budget>,
+    closed: AtomicBool,
 }
 
 /// Who is syncing, and whether syncing is still allowed.
@@ -122,7 +135,7 @@ pub(crate) struct Cut {
 /// How much lies in the log and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Backlog {
-    /// Blocks written by records that no seal has taken.
+    /// Blocks written by records that no seal has taken, and one for each trim or zero.
     pub(crate) blocks: u64,
     /// Monotonic milliseconds of the oldest such record.
     pub(crate) oldest_ms: Option<u64>,
@@ -159,7 +172,9 @@ impl Log {
         let end = active.first_position();
         table.insert(active.clone());
         let released = start.pending.front().map_or(end, |first| first.start);
+        let records = start.pending.len() as u64;
         start.budget.take(end - released);
+        remove_files(&world, files.take_surplus());
         Ok(Self {
             identity,
             budget: start.budget,
@@ -172,6 +187,8 @@ impl Log {
             last: AtomicU64::new(start.next_sequence - 1),
             end: AtomicU64::new(end),
             released: AtomicU64::new(released),
+            records: AtomicU64::new(records),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -206,6 +223,11 @@ impl Log {
         // The end is read last, so that a release in between cannot make the difference negative.
         let released = self.released.load(Acquire);
         self.end.load(Acquire).saturating_sub(released)
+    }
+
+    /// Records that no applied commit covers; each takes memory, also one without blocks.
+    pub(crate) fn pending_records(&self) -> u64 {
+        self.records.load(std::sync::atomic::Ordering::Acquire)
     }
 
     /// What no seal has taken yet.
@@ -273,14 +295,28 @@ impl Log {
     /// Forgets everything up to `end`, whose records are committed and applied. No reader may still hold a
     /// position below it: the caller took the map's exclusive guard once since the apply (rule W9).
     pub(crate) fn release(&self, end: u64) {
-        use std::sync::atomic::Ordering::AcqRel;
+        use std::sync::atomic::Ordering::{AcqRel, Release};
         let mut appender = self.appender.lock();
         let released = appender.release(end);
         let before = self.released.swap(released, AcqRel);
         self.budget.give_back(released - before);
+        self.records.store(appender.pending_records(), Release);
         for chunk in self.table.remove_below(released) {
             appender.recycle(&chunk);
         }
+        let surplus = appender.take_surplus();
+        drop(appender);
+        remove_files(&self.world, surplus);
+    }
+
+    /// Refuses writes from now on if every record is released; false when there is one more to seal.
+    pub(crate) fn close_if_released(&self) -> bool {
+        let mut appender = self.appender.lock();
+        let empty = appender.pending_records() == 0;
+        if empty {
+            appender.poison(EngineError::Closing(self.identity.volume.to_string()));
+        }
+        empty
     }
 
     /// A request for the file that the next rotation will want. Creating it takes time: background work.
@@ -298,7 +334,7 @@ impl Log {
         outcome
     }
 
-    /// Waits until no sync runs, and stops the log for good. Called once.
+    /// Waits until no sync runs, and stops the log for good.
     pub(crate) fn close(&self) {
         let mut syncing = self.syncing.lock();
         while syncing.running {
@@ -307,8 +343,29 @@ impl Log {
         let closing = EngineError::Closing(self.identity.volume.to_string());
         self.appender.lock().poison(closing.clone());
         syncing.failed.get_or_insert(closing);
-        // Nothing is appended or released any more: what stays here must not hold up other volumes.
-        self.budget.give_back(self.dirty_bytes());
+        drop(syncing);
+        self.leave_budget();
+    }
+
+    /// Nothing is appended or released any more: what stays here must not hold up other volumes.
+    fn leave_budget(&self) {
+        if !self.closed.swap(true, std::sync::atomic::Ordering::AcqRel) {
+            self.budget.give_back(self.dirty_bytes());
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.leave_budget();
+    }
+}
+
+fn remove_files(world: &World, paths: Vec<String>) {
+    for path in paths {
+        if let Err(error) = world.disk.remove(&path) {
+            tracing::warn!(%error, "a log file that is no longer needed could not be removed");
+        }
     }
 }
 

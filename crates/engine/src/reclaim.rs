@@ -41,19 +41,12 @@ impl Heads {
         self.known.len() + self.strays.len()
     }
 
-    /// Deletes some of what may go. A failure is reported, and the next pass tries again.
-    pub(crate) async fn pass(&mut self, pool: &Pool, volume: VolumeId) -> bool {
-        let outcome = self.try_pass(pool, volume).await;
-        if let Err(error) = &outcome {
-            tracing::warn!(%volume, %error, "old heads could not be removed");
-        }
-        outcome.is_ok()
-    }
-
-    async fn try_pass(&mut self, pool: &Pool, volume: VolumeId) -> Result<()> {
+    /// Deletes some of what may go; returns how many heads that were.
+    pub(crate) async fn pass(&mut self, pool: &Pool, volume: VolumeId) -> Result<usize> {
         if self.known.len() <= self.kept && self.strays.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
+        let before = self.count();
         let unread: Vec<u64> =
             self.known.iter().filter(|(_, facts)| facts.is_none()).map(|(number, _)| *number).collect();
         for number in unread {
@@ -76,7 +69,7 @@ impl Heads {
             delete(pool, volume, *stray).await?;
             self.strays.pop();
         }
-        Ok(())
+        Ok(before - self.count())
     }
 }
 

@@ -98,8 +98,11 @@ pub async fn open(opening: &Opening) -> Result<Opened> {
         if newest.head.kind == HeadKind::Deleted {
             return Err(EngineError::NotFound(format!("volume {} (it was deleted)", opening.name)));
         }
-        let carried = carried_log(opening, &newest.head).await?;
-        let found = find_log(opening, &newest, carried)?;
+        if thin_heads(opening, &newest).await? {
+            continue;
+        }
+        let carried = carried_head(opening, &newest.head).await?;
+        let found = find_log(opening, &newest, &carried)?;
         let log = found.as_ref().map_or_else(|| fresh_log(opening), |(log, _)| *log);
         // As often as it takes: a claim whose outcome is unknown would leave the volume to nobody.
         let never = || false;
@@ -132,9 +135,9 @@ pub fn effective(volume: &Properties, pool: &Properties) -> Effective {
     }
 }
 
-/// The log that the newest head was made from, fences left aside: they are written by others than the
+/// The head whose log may be replayed: the newest one, fences left aside: they are written by others than the
 /// volume's writer and change nothing.
-async fn carried_log(opening: &Opening, newest: &Head) -> Result<LogId> {
+async fn carried_head(opening: &Opening, newest: &Head) -> Result<Head> {
     let mut head = newest.clone();
     while head.kind == HeadKind::Fence {
         let Some(previous) = head.previous else { break };
@@ -143,15 +146,16 @@ async fn carried_log(opening: &Opening, newest: &Head) -> Result<LogId> {
             None => break,
         }
     }
-    Ok(head.log)
+    Ok(head)
 }
 
 /// The local log that may be replayed over `newest`, scanned.
-fn find_log(opening: &Opening, newest: &Newest, carried: LogId) -> Result<Option<(LogId, Scan)>> {
+fn find_log(opening: &Opening, newest: &Newest, head: &Head) -> Result<Option<(LogId, Scan)>> {
     let world = opening.pool.world();
     let directory = opening.directory();
     // Rule H5: the only log that may be replayed is the one the newest history was made from.
     let logs = directory.logs(world)?;
+    let carried = head.log;
     let carried =
         if planted(Bug::AnyLogReplayed) { logs.first().copied().unwrap_or(carried) } else { carried };
     if !logs.contains(&carried) {
@@ -165,12 +169,27 @@ fn find_log(opening: &Opening, newest: &Newest, carried: LogId) -> Result<Option
         discard_after: opening.discard_after,
     };
     let scan = scan::scan(&request)?;
+    // A head with data was committed by a run that had begun a chunk of its epoch here. A directory that lacks it
+    // is an older copy, and went on (or would go on) with another history under the same id.
+    let committed_here = matches!(head.kind, HeadKind::Data | HeadKind::Released);
+    if committed_here && scan.newest_epoch != Some(head.epoch) && !planted(Bug::AnyLogReplayed) {
+        return Ok(None);
+    }
     scan.sync()?;
     Ok(Some((carried, scan)))
 }
 
 fn fresh_log(opening: &Opening) -> LogId {
     LogId(opening.pool.world().random.id())
+}
+
+/// A volume with too many heads can be claimed by nobody (rule H8), and only its owner thins them: so whoever
+/// opens one may remove what every owner could.
+async fn thin_heads(opening: &Opening, newest: &Newest) -> Result<bool> {
+    let mut heads = Heads::new(&newest.numbers, &newest.strays, opening.limits.heads_kept);
+    let before = heads.count();
+    while heads.count() >= commit::HEADS_MAX && heads.pass(&opening.pool, opening.volume).await? > 0 {}
+    Ok(heads.count() < before)
 }
 
 /// Steps 5 to 7.

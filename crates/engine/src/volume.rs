@@ -18,7 +18,7 @@ use esker_format::{
 };
 use esker_io::sync::{
     Event, Mutex, Sharded,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
 
 pub(crate) use budget::Budget;
@@ -56,6 +56,13 @@ pub struct Limits {
     /// Bytes of a chunk of the log; the same at every opening of a directory. At least 2 MiB, so that the
     /// largest record fits.
     pub chunk_bytes: u64,
+}
+
+impl Limits {
+    /// Records that may be uncommitted: trims take memory, though next to no log.
+    fn records_max(&self) -> u64 {
+        (self.dirty_bytes_max / BLOCK_BYTES as u64).max(1)
+    }
 }
 
 impl Default for Limits {
@@ -134,11 +141,15 @@ impl Writer {
 
     /// Whether writes have to wait.
     fn is_full(&self) -> bool {
-        self.log.dirty_bytes() >= self.limits.dirty_bytes_max || self.budget.is_full()
+        self.log.dirty_bytes() >= self.limits.dirty_bytes_max
+            || self.log.pending_records() >= self.limits.records_max()
+            || self.budget.is_full()
     }
 
     /// Called after each append; one atomic load unless the pipeline sleeps and enough has come.
     fn wake_pipeline(&self) {
+        // The append before this is seen by whoever stores `wake_at` after it is read here.
+        fence(Ordering::SeqCst);
         let wake_at = self.wake_at.load(Ordering::Acquire);
         if wake_at != u64::MAX && self.log.end_position() >= wake_at {
             self.wake_at.store(u64::MAX, Ordering::Release);
@@ -258,13 +269,42 @@ impl Volume {
         writer.draining.store(true, Ordering::Release);
         writer.wake.notify();
         writer.room.notify();
-        loop {
-            let seen = writer.ended.generation();
-            if let Some(outcome) = writer.ended_with.lock().clone() {
-                return outcome;
+        self.ended().await;
+        writer.ended_with.lock().clone().expect("the pipeline has ended")
+    }
+
+    /// Whether it serves nothing any more, or only what can be read.
+    pub(crate) fn has_stopped(&self) -> bool {
+        matches!(*self.status.lock(), Status::Failed(_) | Status::Closed)
+    }
+
+    /// Waits until nothing is done for this volume any more: it was drained, or it stopped.
+    pub(crate) async fn ended(&self) {
+        if let Some(writer) = &self.writer {
+            loop {
+                let seen = writer.ended.generation();
+                if writer.ended_with.lock().is_some() {
+                    return;
+                }
+                writer.ended.wait_past(seen).await;
             }
-            writer.ended.wait_past(seen).await;
         }
+    }
+
+    /// Whether requests to the store should not be tried again.
+    fn gives_up(&self) -> bool {
+        let abandoned = self.writer.as_ref().is_some_and(|writer| writer.abandoned.load(Ordering::Acquire));
+        abandoned || matches!(*self.status.lock(), Status::Failed(_))
+    }
+
+    /// The pipeline has ended.
+    fn closed(&self, writer: &Writer, outcome: Result<()>) {
+        if outcome.is_ok() {
+            *self.status.lock() = Status::Closed;
+        }
+        *writer.ended_with.lock() = Some(outcome);
+        writer.ended.notify();
+        writer.room.notify();
     }
 
     /// Makes requests to the store that are tried again and again give up; what was not committed stays
@@ -276,6 +316,9 @@ impl Volume {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 /// What a volume is called and how it is set.
 pub(crate) struct Identity {

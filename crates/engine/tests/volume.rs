@@ -238,3 +238,67 @@ async fn the_bound_of_the_daemon_holds_over_all_volumes_and_lets_each_go_on() {
     assert_eq!(read(&quiet, 0, 50 * 4096).await, vec![1; 50 * 4096]);
     assert!(host.drain().await.is_empty());
 }
+
+#[tokio::test]
+async fn a_volume_that_stopped_can_be_opened_again_by_the_same_run() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = host(a.path(), "memory://reopen").await;
+    let old = first.create("v", 16 * MIB, ephemeral()).await.unwrap();
+    let second = host(b.path(), "memory://reopen").await;
+    let (taken, _) = second.open("v", None).await.unwrap();
+    write(&taken, 0, &[2; 4096]);
+    assert!(second.drain().await.is_empty());
+    assert_eq!(first.drain().await.len(), 1, "the first run finds out that it was overtaken");
+    let (again, _) = first.open("v", None).await.unwrap();
+    assert!(!Arc::ptr_eq(&old, &again));
+    write(&again, 4096, &[3; 4096]);
+    assert_eq!(read(&again, 0, 8192).await, [vec![2; 4096], vec![3; 4096]].concat());
+    assert!(first.drain().await.is_empty());
+}
+
+/// Rule H5: a copy of the local directory knows the log's id, but not the epoch in which history went on.
+#[tokio::test]
+async fn a_restored_copy_of_the_local_directory_is_not_replayed() {
+    let root = tempfile::tempdir().unwrap();
+    let (live, copy) = (root.path().join("live"), root.path().join("copy"));
+    let _store = objects::open("memory://restored").expect("memory");
+    {
+        let host = host(&live, "memory://restored").await;
+        let volume = host.create("v", 16 * MIB, ephemeral()).await.unwrap();
+        (0..10).for_each(|lba| write(&volume, lba * 4096, &[1; 4096]));
+    }
+    let copied = std::process::Command::new("cp").arg("-a").arg(&live).arg(&copy).status().unwrap();
+    assert!(copied.success());
+    {
+        let limits = Limits { dirty_bytes_max: 4 << 10, ..Limits::default() };
+        let host = host_with(&live, "memory://restored", limits).await;
+        let (volume, report) = host.open("v", None).await.unwrap();
+        assert_eq!(report.replayed, 10);
+        write_waiting(&volume, 0, &[2; 4096]).await;
+        while volume.dirty_bytes() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let host = host(&copy, "memory://restored").await;
+    let (volume, report) = host.open("v", None).await.unwrap();
+    assert_eq!((report.replayed, report.set_aside.len()), (0, 1));
+    assert_eq!(read(&volume, 0, 4096).await, vec![2; 4096]);
+    host.drain().await;
+}
+
+#[tokio::test]
+async fn a_deleted_volume_leaves_no_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = host(directory.path(), "memory://deleted").await;
+    let volume = host.create("v", 16 * MIB, ephemeral()).await.unwrap();
+    write(&volume, 0, &[1; 4096]);
+    let logs = format!("logs/{}", volume.id());
+    let disk = LocalDisk::open(directory.path()).unwrap();
+    assert_eq!(esker_io::Disk::list(&disk, &logs).unwrap().len(), 1);
+    host.delete("v").await.unwrap();
+    assert!(host.volume("v").is_none());
+    assert_eq!(esker_io::Disk::list(&disk, &logs).unwrap(), vec![]);
+    let mut steps = Vec::new();
+    volume.change(&[Change::Write { offset: 0, data: &[2; 4096] }], &mut steps);
+    assert!(matches!(steps[..], [WriteStep::Failed(_)]));
+}

@@ -1,6 +1,6 @@
 //! When to seal, how much, and when to checkpoint. Policy returns a value; the pipeline carries it out.
 
-use esker_format::{BLOCK_BYTES, property::Durability};
+use esker_format::{BLOCK_BYTES, chunk::RECORD_ALIGN, property::Durability};
 
 /// What a segment should weigh in the store.
 pub const SEGMENT_BYTES_TARGET: u64 = 32 << 20;
@@ -10,6 +10,10 @@ pub const SEGMENT_SLOTS_MAX: u64 = 65_536;
 pub const SEALS_IN_FLIGHT_MAX: usize = 3;
 /// A checkpoint is begun when the tail has this many segments; at twice as many commits wait for it (rule H8).
 pub const CHECKPOINT_AT: usize = 32;
+
+/// Fewer blocks than this are not worth a segment of their own, unless they are as old as this.
+const CRUMB_BLOCKS: u64 = 1_024;
+const CRUMB_AGE_MS: u64 = 100;
 
 /// What the pipeline knows when it asks.
 #[derive(Debug, Clone, Copy)]
@@ -87,8 +91,12 @@ pub fn next_seal(view: &View, durability: Durability, stored: &Yield) -> Choice 
     }
     let blocks_max = stored.blocks_per_segment();
     let seal = Choice::Seal { blocks_max };
-    if view.draining || view.pressed || view.dirty_bytes >= view.dirty_bound / 2 {
+    if view.draining {
         return seal;
+    }
+    let half = view.dirty_bound / 2;
+    if view.pressed || view.dirty_bytes >= half || view.backlog_blocks * BLOCK_BYTES as u64 >= half {
+        return under_pressure(view, age_ms, seal);
     }
     match durability {
         Durability::Ephemeral => {
@@ -104,6 +112,30 @@ pub fn next_seal(view: &View, durability: Durability, stored: &Yield) -> Choice 
             }
         }
     }
+}
+
+/// How many more bytes of log could change the choice, when records wait already: as little as a record for each
+/// block, so that trims count too.
+pub fn bytes_before_next_look(view: &View, stored: &Yield) -> u64 {
+    if view.in_flight >= SEALS_IN_FLIGHT_MAX {
+        return u64::MAX;
+    }
+    let half = view.dirty_bound / 2;
+    let blocks =
+        stored.blocks_per_segment().min(half / BLOCK_BYTES as u64).saturating_sub(view.backlog_blocks);
+    let records = blocks * RECORD_ALIGN as u64;
+    records.min(half.saturating_sub(view.dirty_bytes)).max(RECORD_ALIGN as u64)
+}
+
+/// Room is short: seal what is worth a segment at once, and crumbs when nothing else will make room.
+fn under_pressure(view: &View, age_ms: u64, seal: Choice) -> Choice {
+    if view.backlog_blocks >= CRUMB_BLOCKS {
+        return seal;
+    }
+    if view.in_flight > 0 {
+        return Choice::Idle;
+    }
+    if age_ms >= CRUMB_AGE_MS { seal } else { Choice::Wait { ms: CRUMB_AGE_MS - age_ms } }
 }
 
 /// The age at which a record is sealed under `bounded(seconds)`: what is left of N is for encode and upload.
@@ -147,7 +179,7 @@ mod tests {
     fn an_ephemeral_volume_waits_for_the_dirty_bound() {
         let old = View { oldest_age_ms: Some(3_000_000), ..view() };
         assert_eq!(next_seal(&old, Durability::Ephemeral, &Yield::default()), Choice::Idle);
-        let full = View { dirty_bytes: 1 << 29, ..old };
+        let full = View { dirty_bytes: 1 << 29, backlog_blocks: 1 << 17, ..old };
         assert!(matches!(next_seal(&full, Durability::Ephemeral, &Yield::default()), Choice::Seal { .. }));
     }
 

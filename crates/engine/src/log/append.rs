@@ -124,7 +124,7 @@ impl Appender {
         next_sequence: u64,
         pending: VecDeque<Pending>,
     ) -> Self {
-        let uncut_blocks = pending.iter().map(Pending::data_blocks).sum();
+        let uncut_blocks = pending.iter().map(Pending::weight).sum();
         Self {
             files,
             touched: vec![active.clone()],
@@ -224,7 +224,7 @@ impl Appender {
         positions.push(pending.position());
         self.offset += entry.bytes();
         self.next_sequence += 1;
-        self.uncut_blocks += pending.data_blocks();
+        self.uncut_blocks += pending.weight();
         self.pending.push_back(pending);
     }
 
@@ -239,11 +239,11 @@ impl Appender {
         let mut cut = Cut::default();
         let mut blocks = 0;
         for pending in self.pending.range(self.cut..) {
-            blocks += pending.data_blocks();
+            blocks += pending.weight();
             if blocks > blocks_max && !cut.records.is_empty() {
                 break;
             }
-            self.uncut_blocks -= pending.data_blocks();
+            self.uncut_blocks -= pending.weight();
             cut.end = pending.end;
             cut.records.push(*pending);
         }
@@ -276,6 +276,15 @@ impl Appender {
         self.files.recycle(chunk);
     }
 
+    /// Records that no applied commit covers.
+    pub(crate) fn pending_records(&self) -> u64 {
+        self.pending.len() as u64
+    }
+
+    pub(crate) fn take_surplus(&mut self) -> Vec<String> {
+        self.files.take_surplus()
+    }
+
     /// Refuses everything from now on.
     pub(crate) fn poison(&mut self, error: EngineError) {
         self.failed.get_or_insert(error);
@@ -287,6 +296,10 @@ impl Appender {
 
     pub(crate) fn file_prepared(&mut self, prepared: Option<Spare>) {
         self.files.prepared(prepared);
+    }
+
+    fn chunk_bytes(&self) -> u64 {
+        self.files.chunk_bytes
     }
 
     /// Where the log ends.
@@ -306,12 +319,16 @@ impl Log {
             return Err(error.clone());
         }
         let mut rest = entries;
+        let mut filled = Vec::new();
         let mut outcome = Ok(());
         while !rest.is_empty() && outcome.is_ok() {
             let fitting = appender.fitting(rest);
             if fitting == 0 {
                 // A chunk that cannot be had leaves no trace: the write fails, the log goes on.
-                outcome = self.rotate(&mut appender);
+                outcome = self.rotate(&mut appender).map(|full| filled.push(full));
+                if let Err(error @ EngineError::Stopped { .. }) = &outcome {
+                    appender.poison(error.clone());
+                }
                 continue;
             }
             let synced = self.synced.load(Ordering::Acquire);
@@ -326,20 +343,26 @@ impl Log {
         self.last.store(appender.next_sequence - 1, Ordering::Release);
         let before = self.end.swap(appender.end(), Ordering::AcqRel);
         self.budget.take(appender.end() - before);
+        self.records.store(appender.pending_records(), Ordering::Release);
+        let chunk_bytes = appender.chunk_bytes();
+        drop(appender);
+        for chunk in filled {
+            chunk.file.start_write_back(0, chunk_bytes);
+        }
         outcome
     }
 
-    fn rotate(&self, appender: &mut Appender) -> Result<()> {
+    /// Goes on in a fresh chunk; returns the full one.
+    fn rotate(&self, appender: &mut Appender) -> Result<Arc<Chunk>> {
         let number = appender.active.number + 1;
         let synced = self.synced.load(Ordering::Acquire);
         let header = header(&self.world, &self.identity, number, appender.next_sequence, synced);
         let chunk = appender.files.activate(&header)?;
-        appender.active.file.start_write_back(0, appender.files.chunk_bytes);
         self.table.insert(chunk.clone());
         appender.touched.push(chunk.clone());
-        appender.active = chunk;
+        let full = std::mem::replace(&mut appender.active, chunk);
         appender.offset = CHUNK_HEADER_BYTES as u64;
         appender.align_next = false;
-        Ok(())
+        Ok(full)
     }
 }

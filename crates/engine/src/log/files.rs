@@ -14,8 +14,8 @@ use esker_format::{
 use esker_io::{File, World};
 use std::io::IoSlice;
 
-use super::{SPARE_FILES_MAX, chunk::Chunk};
-use crate::Result;
+use super::{SPARE_FILES_MAX, SPARE_FILES_MIN, chunk::Chunk};
+use crate::{EngineError, Result};
 
 /// The largest record fits.
 const CHUNK_BYTES_MIN: u64 = 2 << 20;
@@ -78,6 +78,14 @@ impl LogDirectory {
         Ok(target)
     }
 
+    /// Removes all logs of a volume that was deleted.
+    pub(crate) fn remove_all(&self, world: &World) -> Result<()> {
+        for log in self.logs(world)? {
+            self.remove(world, log)?;
+        }
+        Ok(())
+    }
+
     /// Removes a log whose every record is committed.
     pub(crate) fn remove(&self, world: &World, log: LogId) -> Result<()> {
         world.disk.remove_dir(&self.log_path(log))?;
@@ -124,6 +132,8 @@ pub(crate) struct ChunkFiles {
     pub(super) chunk_bytes: u64,
     next_file: u64,
     spares: Vec<Spare>,
+    /// Paths of files that are of no use: half made, or more than are kept.
+    surplus: Vec<String>,
     preparing: bool,
 }
 
@@ -134,19 +144,27 @@ impl ChunkFiles {
         (directory, log): (LogDirectory, LogId),
         next_file: u64,
         spares: Vec<Spare>,
+        surplus: Vec<String>,
     ) -> Self {
         let (dir, chunk_bytes) = (directory.log_path(log), directory.chunk_bytes);
         assert!(chunk_bytes >= CHUNK_BYTES_MIN, "a chunk of {chunk_bytes} bytes");
-        Self { world, dir, chunk_bytes, next_file, spares, preparing: false }
+        Self { world, dir, chunk_bytes, next_file, spares, surplus, preparing: false }
     }
 
     /// Makes a spare file (or a new one) the chunk that `header` describes.
+    ///
+    /// # Errors
+    /// [`EngineError::Disk`] when there is no file and none can be made: nothing has happened.
+    /// [`EngineError::Stopped`] when the header may or may not be in the file: no other file may get its number.
     pub(crate) fn activate(&mut self, header: &ChunkHeader) -> Result<Arc<Chunk>> {
         let spare = match self.spares.pop() {
             Some(spare) => spare,
             None => self.request().create(&self.world)?,
         };
-        spare.file.write_at(&[IoSlice::new(&header.encode())], 0)?;
+        spare.file.write_at(&[IoSlice::new(&header.encode())], 0).map_err(|error| EngineError::Stopped {
+            volume: header.volume.to_string(),
+            reason: error.to_string(),
+        })?;
         Ok(Arc::new(Chunk::new(header, spare.path, spare.file, self.chunk_bytes)))
     }
 
@@ -158,7 +176,7 @@ impl ChunkFiles {
 
     /// A request for the file that the next rotation will want, when none is there or on its way.
     pub(crate) fn wants_file(&mut self) -> Option<FileRequest> {
-        if self.preparing || !self.spares.is_empty() {
+        if self.preparing || self.spares.len() >= SPARE_FILES_MIN {
             return None;
         }
         self.preparing = true;
@@ -173,11 +191,15 @@ impl ChunkFiles {
 
     /// Takes back the file of a chunk that nobody needs any more.
     pub(crate) fn recycle(&mut self, chunk: &Chunk) {
-        if self.spares.len() < SPARE_FILES_MAX {
-            self.spares.push(Spare { path: chunk.path.clone(), file: chunk.file.clone() });
-        } else if let Err(error) = self.world.disk.remove(&chunk.path) {
-            tracing::warn!(%error, "a log file that is no longer needed could not be removed");
-        }
+        self.spares.push(Spare { path: chunk.path.clone(), file: chunk.file.clone() });
+    }
+
+    /// The paths of files that should be removed. Removing takes time: the caller does it without the lock.
+    pub(crate) fn take_surplus(&mut self) -> Vec<String> {
+        let mut surplus = std::mem::take(&mut self.surplus);
+        let kept = self.spares.len().min(SPARE_FILES_MAX);
+        surplus.extend(self.spares.drain(kept..).map(|spare| spare.path));
+        surplus
     }
 
     /// Makes the names of all files durable.

@@ -20,10 +20,10 @@ impl Scan {
         let doubtful = self.records.partition_point(|pending| pending.record.sequence <= synced);
         let doubtful = &self.records[doubtful..];
         for chunk in &self.chunks {
-            let inside = doubtful
+            let mut inside = doubtful
                 .iter()
                 .filter(|pending| (chunk.base()..chunk.end_position()).contains(&pending.start));
-            let ends = inside.clone().next().zip(inside.last());
+            let ends = inside.clone().next().zip(inside.next_back());
             if let Some((first, last)) = ends {
                 write_again(chunk, 0, CHUNK_HEADER_BYTES as u64)?;
                 write_again(chunk, first.start - chunk.base(), last.end - chunk.base())?;

@@ -17,7 +17,7 @@ use esker_format::{
 use esker_io::{Bug, File, World, planted};
 
 use super::{
-    LogDirectory, Pending, SPARE_FILES_MAX,
+    LogDirectory, Pending,
     chunk::Chunk,
     files::{ChunkFiles, Spare},
 };
@@ -29,6 +29,8 @@ pub(crate) struct Scan {
     pub(crate) records: Vec<Pending>,
     pub(crate) files: ChunkFiles,
     pub(crate) next_chunk: u64,
+    /// The highest epoch that wrote to this log.
+    pub(crate) newest_epoch: Option<u64>,
     /// The highest sequence found, or the commit's when the log holds nothing newer.
     pub(crate) last_sequence: u64,
     /// Where an unsynced tail was cut off, if one was.
@@ -51,6 +53,9 @@ impl Scan {
     }
 }
 
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: usize = 512;
+
 /// What to read, and how far.
 pub(crate) struct Request<'a> {
     pub(crate) world: &'a World,
@@ -66,6 +71,7 @@ pub(crate) struct Request<'a> {
 pub(crate) fn scan(request: &Request<'_>) -> Result<Scan> {
     let mut found = find_chunks(request)?;
     found.chunks.sort_by_key(|chunk| chunk.header.chunk);
+    let newest_epoch = found.chunks.iter().map(|chunk| chunk.header.epoch).max();
     let next_chunk = found.chunks.last().map_or(0, |last| last.header.chunk + 1);
     let mut spares = found.spares;
     let chunks = drop_unneeded(found.chunks, request.covered, &mut spares);
@@ -88,18 +94,15 @@ pub(crate) fn scan(request: &Request<'_>) -> Result<Scan> {
             spares.push(chunk.spare());
         }
     }
-    while spares.len() > SPARE_FILES_MAX {
-        let spare = spares.pop().expect("there are more than a few");
-        request.world.disk.remove(&spare.path)?;
-    }
     let log = (request.directory, request.log);
     Ok(Scan {
         chunks: walk.used,
         last_sequence: walk.expected - 1,
         records: walk.records,
         torn: walk.torn,
-        files: ChunkFiles::new(request.world.clone(), log, found.next_file, spares),
+        files: ChunkFiles::new(request.world.clone(), log, found.next_file, spares, found.half_made),
         next_chunk,
+        newest_epoch,
     })
 }
 
@@ -126,12 +129,13 @@ impl Candidate {
 struct Found {
     chunks: Vec<Candidate>,
     spares: Vec<Spare>,
+    half_made: Vec<String>,
     next_file: u64,
 }
 
 fn find_chunks(request: &Request<'_>) -> Result<Found> {
     let dir = request.directory.log_path(request.log);
-    let mut found = Found { chunks: Vec::new(), spares: Vec::new(), next_file: 0 };
+    let mut found = Found { chunks: Vec::new(), spares: Vec::new(), half_made: Vec::new(), next_file: 0 };
     for entry in request.world.disk.list(&dir)? {
         let Some(number) = entry.name.strip_suffix(".chunk").and_then(|stem| stem.parse::<u64>().ok()) else {
             continue;
@@ -165,9 +169,17 @@ fn find_chunks(request: &Request<'_>) -> Result<Found> {
                     ),
                 });
             }
-            Err(_) if size == request.directory.chunk_bytes => found.spares.push(Spare { path, file }),
-            // Its creation was cut short, so it was never in use.
-            Err(_) => request.world.disk.remove(&path)?,
+            // A header lies in one sector, which is written whole or not at all: zeros were never in use.
+            Err(_) if bytes[..SECTOR_BYTES.min(bytes.len())].iter().all(|byte| *byte == 0) => {
+                if size == request.directory.chunk_bytes {
+                    found.spares.push(Spare { path, file });
+                } else {
+                    found.half_made.push(path);
+                }
+            }
+            // The operator's way out: what cannot be read is left alone, and is not in the way.
+            Err(_) if request.discard_after.is_some() => {}
+            Err(error) => return Err(EngineError::Damaged { object: path, message: error.to_string() }),
         }
     }
     Ok(found)

@@ -252,3 +252,59 @@ fn a_failed_log_refuses_writes_and_syncs() {
     assert!(log.append(&[entry], &mut positions).is_err());
     assert!(log.sync_to(1).is_err());
 }
+
+/// Trims have no blocks, but each has a run in the segment: a cut takes no more of them than of blocks.
+#[test]
+fn a_cut_counts_ranges_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = world(directory.path());
+    let (log, _) = open(&world, 2, 0);
+    let trims = vec![Entry { lba: 0, payload: Payload::Hole { blocks: 1 } }; 25];
+    log.append(&trims, &mut Vec::new()).unwrap();
+    assert_eq!(log.backlog().blocks, 25);
+    assert_eq!(log.pending_records(), 25);
+    assert_eq!(log.cut(10).unwrap().records.len(), 10);
+    assert_eq!(log.backlog().blocks, 15);
+}
+
+/// A header that cannot be read is not the header of an unused file: flushed records may lie behind it.
+#[test]
+fn a_chunk_header_that_rotted_refuses_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = world(directory.path());
+    {
+        let (log, _) = open(&world, 2, 0);
+        let position = write(&log, 1, 1, 1);
+        log.sync_to(1).unwrap();
+        let (chunk, _) = log.table().find(position).unwrap();
+        world.disk.open(&chunk.path).unwrap().write_at(&[std::io::IoSlice::new(&[0x55; 8])], 16).unwrap();
+    }
+    assert!(matches!(read_back(&world, 0, None), Err(EngineError::Damaged { .. })));
+    assert_eq!(read_back(&world, 0, Some(0)).unwrap().records(), 0, "the operator may go on without it");
+}
+
+#[test]
+fn a_release_refuses_later_writes_and_waits_for_earlier_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = world(directory.path());
+    let (log, _) = open(&world, 2, 0);
+    write(&log, 1, 1, 1);
+    assert!(!log.close_if_released(), "a record is not in the store yet");
+    let cut = log.cut(10).unwrap();
+    log.release(cut.end);
+    assert!(log.close_if_released());
+    let entry = Entry { lba: 0, payload: Payload::Hole { blocks: 1 } };
+    assert!(log.append(&[entry], &mut Vec::new()).is_err());
+}
+
+#[test]
+fn a_log_that_is_dropped_gives_its_share_of_the_daemon_s_bound_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = world(directory.path());
+    let (log, _) = open(&world, 2, 0);
+    let budget = log.budget().clone();
+    write(&log, 1, 1, 16);
+    assert!(budget.used() > 16 * 4096);
+    drop(log);
+    assert_eq!(budget.used(), 0);
+}

@@ -34,14 +34,19 @@ impl Budget {
         }
     }
 
+    /// Bytes taken and not given back.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Acquire)
+    }
+
     /// Whether writes have to wait.
     pub(crate) fn is_full(&self) -> bool {
-        self.used.load(Ordering::Acquire) >= self.max
+        self.used() >= self.max
     }
 
     /// Whether volumes should seal what they would rather keep for longer.
     pub(crate) fn is_pressed(&self) -> bool {
-        self.used.load(Ordering::Acquire) >= self.max / 2
+        self.used() >= self.max / 2
     }
 }
 

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     future::poll_fn,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -19,17 +20,20 @@ use esker_format::{
 };
 use esker_io::{
     BoxFuture, World,
-    sync::{atomic::Ordering, either},
+    sync::{
+        atomic::{Ordering, fence},
+        either,
+    },
 };
-use futures_util::{Stream, stream::FuturesUnordered};
+use futures_util::{FutureExt, Stream, stream::FuturesUnordered};
 
 use super::{
     Committed, Volume, Writer,
     stages::{Done, STORE_RETRY, apply, deflate, seal_and_upload, write_pages},
 };
 use crate::{
-    Result,
-    commit::{Chain, Change, HEADS_MAX, NewRoot},
+    EngineError, Result,
+    commit::{Chain, Change, HEADS_COMMIT_MAX, NewRoot},
     core::{
         heads::HeadFacts,
         policy::{self, CHECKPOINT_AT, Choice, View, Yield},
@@ -80,6 +84,7 @@ pub(crate) struct Pipeline {
     new_root: Option<NewRoot>,
     commit: Option<BoxFuture<'static, Box<CommitEnd>>>,
     checkpoint: Option<BoxFuture<'static, Result<NewRoot>>>,
+    deflate: Option<BoxFuture<'static, ()>>,
     prepare: Option<BoxFuture<'static, Result<()>>>,
     reclaim: Option<BoxFuture<'static, Box<reclaim::Heads>>>,
     timer: Option<BoxFuture<'static, ()>>,
@@ -103,6 +108,7 @@ impl Pipeline {
             new_root: None,
             commit: None,
             checkpoint: None,
+            deflate: None,
             prepare: None,
             reclaim: None,
             timer: None,
@@ -115,7 +121,11 @@ impl Pipeline {
     pub(crate) async fn run(mut self) -> bool {
         let volume = self.volume.clone();
         let writer = volume.writer.as_ref().expect("only writers have a pipeline");
-        let outcome = self.work(writer).await;
+        // A bug must not leave a volume that looks alive and commits nothing.
+        let outcome = AssertUnwindSafe(self.work(writer)).catch_unwind().await.unwrap_or_else(|_| {
+            let reason = "its background work panicked; the log says where".to_owned();
+            Err(EngineError::Stopped { volume: volume.name.clone(), reason })
+        });
         if let Err(error) = &outcome {
             volume.stop(error);
         }
@@ -128,8 +138,6 @@ impl Pipeline {
     async fn work(&mut self, writer: &Writer) -> Result<()> {
         loop {
             let seen = (writer.wake.generation(), writer.budget.pressure.generation());
-            // From here on a write that finds more than this wakes us.
-            writer.wake_at.store(writer.log.end_position() + 1, Ordering::Release);
             self.begin_work(writer)?;
             if self.released {
                 return Ok(());
@@ -174,30 +182,40 @@ impl Pipeline {
     fn begin_seals(&mut self, writer: &Writer, draining: bool) {
         self.timer = None;
         loop {
-            let backlog = writer.log.backlog();
-            let now_ms = self.world().clock.monotonic().as_millis() as u64;
-            let view = View {
-                backlog_blocks: backlog.blocks,
-                oldest_age_ms: backlog.oldest_ms.map(|at| now_ms.saturating_sub(at)),
-                dirty_bytes: writer.log.dirty_bytes(),
-                dirty_bound: writer.limits.dirty_bytes_max,
-                pressed: writer.budget.is_pressed(),
-                in_flight: self.seals.len() + self.ready.len(),
-                draining,
-            };
-            match policy::next_seal(&view, self.volume.effective.durability, &self.stored) {
-                Choice::Seal { blocks_max } => {
-                    let cut =
-                        writer.log.cut(blocks_max).expect("a backlog was seen, and only this task cuts");
-                    self.seals.push(Box::pin(seal_and_upload(self.volume.clone(), self.next_order, cut)));
-                    self.next_order += 1;
-                }
-                Choice::Wait { ms } => {
-                    self.timer = Some(self.world().clock.sleep(Duration::from_millis(ms.max(1))));
-                    return;
-                }
-                Choice::Idle => return,
+            // Written before the log is looked at: a write after the look sees it, and wakes us.
+            writer.wake_at.store(writer.log.end_position() + 1, Ordering::Release);
+            fence(Ordering::SeqCst);
+            let view = self.view(writer, draining);
+            let choice = policy::next_seal(&view, self.volume.effective.durability, &self.stored);
+            if let Choice::Seal { blocks_max } = choice {
+                let cut = writer.log.cut(blocks_max).expect("a backlog was seen, and only this task cuts");
+                self.seals.push(Box::pin(seal_and_upload(self.volume.clone(), self.next_order, cut)));
+                self.next_order += 1;
+                continue;
             }
+            if view.oldest_age_ms.is_some() {
+                // What is there waits for time, for room or for a seal: a further write alone changes little.
+                let more = policy::bytes_before_next_look(&view, &self.stored);
+                writer.wake_at.store(writer.log.end_position().saturating_add(more), Ordering::Release);
+            }
+            if let Choice::Wait { ms } = choice {
+                self.timer = Some(self.world().clock.sleep(Duration::from_millis(ms.max(1))));
+            }
+            return;
+        }
+    }
+
+    fn view(&self, writer: &Writer, draining: bool) -> View {
+        let backlog = writer.log.backlog();
+        let now_ms = self.world().clock.monotonic().as_millis() as u64;
+        View {
+            backlog_blocks: backlog.blocks,
+            oldest_age_ms: backlog.oldest_ms.map(|at| now_ms.saturating_sub(at)),
+            dirty_bytes: writer.log.dirty_bytes(),
+            dirty_bound: writer.limits.dirty_bytes_max,
+            pressed: writer.budget.is_pressed(),
+            in_flight: self.seals.len() + self.ready.len(),
+            draining,
         }
     }
 
@@ -226,7 +244,12 @@ impl Pipeline {
         self.heads_known = heads.count();
         let volume = self.volume.clone();
         self.reclaim = Some(Box::pin(async move {
-            if !heads.pass(&volume.pool, volume.id).await {
+            let outcome = heads.pass(&volume.pool, volume.id).await;
+            if let Err(error) = &outcome {
+                tracing::warn!(volume = %volume.name, %error, "old heads could not be removed");
+            }
+            // Too many and nothing could go: ask again, but not at once.
+            if heads.count() >= HEADS_COMMIT_MAX && !matches!(outcome, Ok(1..)) {
                 volume.pool.world().clock.sleep(STORE_RETRY).await;
             }
             Box::new(heads)
@@ -235,7 +258,7 @@ impl Pipeline {
 
     /// Rule H8: at the bound the next commit waits until old heads are gone.
     fn too_many_heads(&self) -> bool {
-        self.heads_known + self.written.len() >= HEADS_MAX
+        self.heads_known + self.written.len() >= HEADS_COMMIT_MAX
     }
 
     /// Commits what is ready, in order; releases the volume when it drains and nothing is left.
@@ -258,8 +281,9 @@ impl Pipeline {
             done.push(next);
         }
         let nothing_left = self.seals.is_empty() && self.ready.is_empty() && self.checkpoint.is_none();
-        let release =
-            draining && nothing_left && done.is_empty() && root.is_none() && writer.log.backlog().is_empty();
+        // From here on a late write is refused: it would come behind the release and be in no store.
+        let nothing_left = nothing_left && done.is_empty() && root.is_none();
+        let release = draining && nothing_left && writer.log.close_if_released();
         if done.is_empty() && root.is_none() && !release {
             return;
         }
@@ -270,13 +294,11 @@ impl Pipeline {
             root: root.clone(),
         };
         let volume = self.volume.clone();
-        let folded = self.tail.iter().filter(|index| index.last_sequence <= folded).cloned().collect();
         self.commit = Some(Box::pin(async move {
             let world = volume.pool.world();
             let outcome = chain.commit(world, change, || volume.gives_up()).await;
             if outcome.is_ok() {
                 apply(&volume, &mut done).await;
-                deflate(&volume, folded).await;
             }
             Box::new(CommitEnd { chain, outcome, done, root })
         }));
@@ -321,7 +343,8 @@ impl Pipeline {
             self.tail.push(done.index);
         }
         if let Some(root) = root {
-            self.tail.retain(|index| index.last_sequence > root.sequence);
+            let folded = self.tail.extract_if(.., |index| index.last_sequence <= root.sequence).collect();
+            self.deflate = Some(Box::pin(deflate(self.volume.clone(), folded)));
         }
         writer.room.notify();
         self.written.push(HeadFacts::of(head));
@@ -340,6 +363,8 @@ impl Pipeline {
             if let Some(root) = poll_slot(&mut self.checkpoint, context) {
                 return Poll::Ready(Happened::Checkpointed(root));
             }
+            // Nobody waits for it: the next checkpoint is far away.
+            poll_slot(&mut self.deflate, context);
             if let Some(outcome) = poll_slot(&mut self.prepare, context) {
                 return Poll::Ready(Happened::Prepared(outcome));
             }
@@ -371,27 +396,5 @@ fn poll_slot<T>(slot: &mut Option<BoxFuture<'static, T>>, context: &mut Context<
             Some(value)
         }
         Poll::Pending => None,
-    }
-}
-
-impl Volume {
-    pub(super) fn gives_up(&self) -> bool {
-        let abandoned = self.writer.as_ref().is_some_and(|writer| writer.abandoned.load(Ordering::Acquire));
-        abandoned || matches!(*self.status.lock(), super::Status::Failed(_))
-    }
-
-    fn closed(&self, writer: &Writer, outcome: Result<()>) {
-        if outcome.is_ok() {
-            *self.status.lock() = super::Status::Closed;
-        }
-        *writer.ended_with.lock() = Some(outcome);
-        writer.ended.notify();
-        writer.room.notify();
-    }
-}
-
-impl crate::log::Backlog {
-    fn is_empty(&self) -> bool {
-        self.oldest_ms.is_none()
     }
 }

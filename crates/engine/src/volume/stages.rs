@@ -22,6 +22,8 @@ use crate::{
 
 /// Map entries that change under one hold of the guard: well below 100 µs.
 const APPLY_SLICE: usize = 512;
+/// Leaves that are made compact in one go; the guard is taken for each by itself.
+const DEFLATE_SLICE: usize = 64;
 
 /// A seal that is durable in the store.
 pub(super) struct Done {
@@ -86,6 +88,9 @@ fn without_overwritten(volume: &Volume, mut cut: Cut) -> Cut {
 /// can hold one of the old positions.
 pub(super) async fn apply(volume: &Arc<Volume>, done: &mut [Done]) {
     let cpu = &*volume.pool.world().cpu;
+    // A record is cut as soon as it is appended, and its writer holds the guard until it has published it. Without
+    // this wait an entry could still come to name the log after the apply has passed it (rule W4).
+    drop(volume.map.write());
     for done in done {
         let (volume, moves) = (volume.clone(), std::mem::take(&mut done.moves));
         let job = move || {
@@ -102,15 +107,18 @@ pub(super) async fn apply(volume: &Arc<Volume>, done: &mut [Done]) {
 }
 
 /// Makes the leaves that these segments changed compact again, one at a time.
-pub(super) async fn deflate(volume: &Arc<Volume>, folded: Vec<Arc<SegmentIndex>>) {
-    let cpu = &*volume.pool.world().cpu;
-    let volume = volume.clone();
-    let job = move || {
-        for leaf in touched_leaves(&folded) {
-            volume.map.write().deflate(leaf);
-        }
-    };
-    esker_io::run(cpu, job).await;
+pub(super) async fn deflate(volume: Arc<Volume>, folded: Vec<Arc<SegmentIndex>>) {
+    let leaves = touched_leaves(&folded);
+    for slice in leaves.chunks(DEFLATE_SLICE) {
+        let (volume, slice) = (volume.clone(), slice.to_vec());
+        let cpu = volume.pool.world().cpu.clone();
+        let job = move || {
+            for leaf in slice {
+                volume.map.write().deflate(leaf);
+            }
+        };
+        esker_io::run(&*cpu, job).await;
+    }
 }
 
 fn touched_leaves(folded: &[Arc<SegmentIndex>]) -> Vec<u64> {

@@ -1,0 +1,68 @@
+//! What can only be seen from inside an open volume.
+
+use std::sync::Arc;
+
+use esker_format::{
+    BLOCK_BYTES,
+    address::AddressKind,
+    chunk::block_crc,
+    ids::{DirectoryId, LogPosition},
+    property::{Durability, Properties},
+};
+use esker_io::{InlineCpu, LocalDisk, SystemClock, SystemRandom, World, objects};
+
+use super::*;
+use crate::{
+    host::Host,
+    log::{Entry, Payload},
+};
+
+/// Rule W4: a writer that is slow between its append and its publish is waited for, even when the pipeline has
+/// uploaded and committed the record meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_is_applied_only_after_it_was_published() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World {
+        disk: Arc::new(LocalDisk::open(directory.path()).unwrap()),
+        objects: objects::open("memory://published").unwrap(),
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(SystemRandom),
+        cpu: Arc::new(InlineCpu),
+    };
+    let pool = Arc::new(Pool::create(world, Properties::default(), 1 << 20).await.unwrap());
+    let spawn = Arc::new(|work| {
+        tokio::spawn(work);
+    });
+    let host = Host::new(pool, DirectoryId([1; 16]), Limits::default(), spawn);
+    let properties = Properties { durability: Some(Durability::Bounded { seconds: 1 }), compression: None };
+    let volume = host.create("v", 1 << 20, properties).await.unwrap();
+    volume.map.write().inflate(0, 1);
+    let slow = volume.clone();
+    let writer_thread = tokio::task::spawn_blocking(move || {
+        let map = slow.map.read();
+        let data = [7; BLOCK_BYTES];
+        let crcs = [block_crc(&data)];
+        let entry = Entry { lba: 0, payload: Payload::Write { data: &data, crcs: &crcs } };
+        let mut positions = Vec::new();
+        let writer = slow.writer.as_ref().unwrap();
+        writer.log.append(&[entry], &mut positions).unwrap();
+        writer.wake_pipeline();
+        // Long enough for seal, upload and commit.
+        let store = slow.pool.world().clock.clone();
+        let begun = store.monotonic();
+        while store.monotonic() - begun < std::time::Duration::from_millis(1_500) {
+            std::hint::spin_loop();
+        }
+        map.publish(0, 1, LogPosition(positions[0]));
+    });
+    writer_thread.await.unwrap();
+    while volume.dirty_bytes() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let address = volume.map.read().get(0);
+    assert!(
+        matches!(address.kind(), AddressKind::Segment(..)),
+        "released, and the map still says {address:?}"
+    );
+    assert!(host.drain().await.is_empty());
+}
