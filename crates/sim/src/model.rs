@@ -297,8 +297,10 @@ impl Model {
             };
             if !same {
                 let (last, expected) = (self.last(), expected.unwrap_or(&[0; BLOCK_BYTES]));
+                let differs = expected.iter().zip(block).position(|(expected, found)| expected != found);
                 return Err(format!(
-                    "block {at} at sequence {last}: expected {}, found {}",
+                    "block {at} at sequence {last}, from byte {}: expected {}, found {}",
+                    differs.unwrap_or(0),
                     stamp::describe(expected),
                     stamp::describe(block)
                 ));

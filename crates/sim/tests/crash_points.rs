@@ -52,6 +52,7 @@ scenarios! {
     pool "pool",
     zombie "zombie",
     zombie_unanswered "zombie-unanswered",
+    late_head "late-head",
     paused_claimer "paused-claimer",
     partition "partition",
     stray "stray",

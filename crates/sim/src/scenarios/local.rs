@@ -41,6 +41,13 @@ fn writes(lab: &mut Lab) -> Outcome {
 /// The same blocks again and again, also while they are being sealed (rule W6).
 fn overwrite(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
+    for lba in [10, 0, 20] {
+        lab.write(lba, 1)?;
+    }
+    // The first seal of a run waits for a writer number; one of its blocks is overwritten meanwhile.
+    lab.run_ms(502)?;
+    lab.write(0, 1)?;
+    lab.run_ms(350)?;
     for round in 0..6 {
         for lba in 0..3 {
             lab.write(lba, 2)?;

@@ -3,7 +3,7 @@
 use super::{Scenario, plain, store::few_heads};
 use crate::{
     Hold, Request, StoreFault, When,
-    lab::{Lab, Outcome, violation},
+    lab::{Fall, Lab, Outcome, violation},
 };
 
 pub(super) fn all() -> Vec<Scenario> {
@@ -11,6 +11,7 @@ pub(super) fn all() -> Vec<Scenario> {
     vec![
         two("zombie", zombie),
         two("zombie-unanswered", zombie_unanswered),
+        two("late-head", late_head),
         two("paused-claimer", paused_claimer),
         two("partition", partition),
         Scenario { cut: false, ..two("stray", stray) },
@@ -65,6 +66,25 @@ fn zombie_unanswered(lab: &mut Lab) -> Outcome {
     lab.read_all()
 }
 
+/// Rules H1 and H3: a writer dies with its PUT on the way, which arrives when others have thinned their heads.
+fn late_head(lab: &mut Lab) -> Outcome {
+    lab.open(0)?;
+    commits(lab, 2)?;
+    lab.machine().store().fail(When::next(Request::Put, "heads/").host(1), StoreFault::Parked);
+    lab.write(20, 2)?;
+    lab.run_until("a head is sent", |lab| lab.machine().store().parked() == 1)?;
+    lab.fall(0, Fall::Directory);
+    lab.open(1)?;
+    commits(lab, 8)?;
+    for (name, effect) in lab.machine().store().deliver() {
+        if effect {
+            return Err(violation(format!("{name} was free again for a writer that had lost its epoch")));
+        }
+    }
+    commits(lab, 2)?;
+    lab.read_all()
+}
+
 /// Rule H2: the PUT of a claim lands when its number is free again.
 fn paused_claimer(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
@@ -103,7 +123,7 @@ fn partition(lab: &mut Lab) -> Outcome {
         if !lab.has_stopped(old) {
             return Err(violation("a fenced writer goes on"));
         }
-        lab.fall(old, crate::lab::Fall::Kill);
+        lab.fall(old, Fall::Kill);
     }
     lab.read_all()
 }

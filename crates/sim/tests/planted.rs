@@ -1,0 +1,140 @@
+//! Every planted bug is caught. Each test plants one in its own process, which is how nextest runs them; under
+//! `cargo test` they take turns.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use esker_io::Bug;
+use esker_sim::{
+    enumerate,
+    hunt::{self, Catch},
+    lab::Setup,
+    scenarios::{self, Scenario},
+};
+
+static TURN: Mutex<()> = Mutex::new(());
+
+fn scenario(name: &str) -> Scenario {
+    scenarios::find(name).expect("a scenario of that name")
+}
+
+fn caught(bug: Bug, name: &str) -> Catch {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let catch = hunt::hunt(bug, &scenario(name), 1..4);
+    let catch = catch.unwrap_or_else(|| panic!("{bug:?} is not caught by scenario {name}"));
+    eprintln!("{bug:?}: seed {}, {:?}: {}", catch.seed, catch.point, catch.message);
+    catch
+}
+
+/// Caught, by the check that is meant to.
+fn caught_by(bug: Bug, name: &str, message: &str) {
+    let catch = caught(bug, name);
+    assert!(catch.message.contains(message), "{bug:?} in {name}: {} is not about {message}", catch.message);
+}
+
+#[test]
+fn h1_a_claim_is_deleted() {
+    caught_by(Bug::ClaimDeleted, "zombie", "was fenced and believes");
+}
+
+#[test]
+fn h1_a_claim_is_deleted_and_the_put_before_it_went_unanswered() {
+    caught_by(Bug::ClaimDeleted, "zombie-unanswered", "was fenced and believes");
+}
+
+#[test]
+fn h1_a_late_head_finds_its_number_free() {
+    caught_by(Bug::ClaimDeleted, "late-head", "was free again");
+}
+
+#[test]
+fn h2_a_claim_is_not_listed() {
+    caught_by(Bug::ClaimNotListed, "paused-claimer", "came back at sequence");
+}
+
+#[test]
+fn h3_a_stray_is_believed() {
+    caught_by(Bug::StrayBelieved, "stray", "came back at sequence");
+}
+
+#[test]
+fn h4_an_unclear_put_is_taken_for_done() {
+    caught(Bug::UnclearIsDone, "store-faults");
+}
+
+#[test]
+fn h5_any_log_is_replayed() {
+    caught(Bug::AnyLogReplayed, "stale-log");
+}
+
+#[test]
+fn w1_a_hole_below_an_acknowledged_record() {
+    caught(Bug::HoleBelowAck, "recovery");
+}
+
+#[test]
+fn w2_an_old_epoch_is_read_on() {
+    caught_by(Bug::EpochReadOn, "torn", "came back at sequence");
+}
+
+#[test]
+fn w3_every_gap_is_a_torn_tail() {
+    caught_by(Bug::GapIsTorn, "rot", "came back at sequence");
+}
+
+#[test]
+fn w4_entries_are_published_in_any_order() {
+    caught_by(Bug::PublishedBlindly, "writes", "expected 8 × write");
+}
+
+#[test]
+fn w5_a_base_is_not_checked() {
+    caught_by(Bug::BaseNotChecked, "parts", "expected");
+}
+
+#[test]
+fn w6_a_seal_leaves_out_what_is_overwritten_later() {
+    caught_by(Bug::OverwrittenNotSealed, "overwrite", "block 0 at sequence 3");
+}
+
+#[test]
+fn w9_a_chunk_is_released_early() {
+    caught(Bug::ReleasedEarly, "chunks");
+}
+
+#[test]
+fn a_flush_does_not_sync() {
+    caught(Bug::SyncSkipped, "writes");
+}
+
+#[test]
+fn a_write_is_acknowledged_before_it_is_in_the_log() {
+    caught(Bug::AckBeforeLog, "recovery");
+}
+
+#[test]
+fn checksums_are_not_compared() {
+    caught_by(Bug::CrcIgnored, "rot", "expected 8 × write");
+}
+
+#[test]
+fn replay_is_one_block_off() {
+    caught_by(Bug::OffByOne, "recovery", "expected");
+}
+
+/// Rule W10: a store on the same machine that acknowledges before it is durable.
+#[test]
+fn w10_a_store_does_not_sync() {
+    fn setup() -> Setup {
+        let mut setup = Setup::default();
+        setup.config.not_durable = Some(Duration::from_secs(3_600));
+        setup
+    }
+    let healthy = scenario("store-without-sync");
+    enumerate::whole(&healthy, 1).unwrap();
+    let broken = Scenario { setup, ..healthy };
+    let outcome = hunt::guarded(|| enumerate::whole(&broken, 1).map(drop));
+    outcome.expect_err("lost objects are noticed");
+}
