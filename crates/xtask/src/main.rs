@@ -20,6 +20,8 @@ usage: cargo xtask COMMAND
   test [--fast] [ARGS]     tests; --fast leaves out those called slow; ARGS go to cargo nextest
   sim [--seeds N] [--from S] [--seconds T] [--seed S]
                            simulator: N seeds from S on, or as many as T seconds hold, or seed S alone
+  torture [ARGS]           writers that see the daemon killed; torture --help shows the rest
+  requests [ARGS]          what loads cost in requests, beside what they have to; requests --help shows the rest
   bench [--jobs A,B] [--peers A,B] [--slices N] [--json] [--svg DIR] ...
                            esker and its peers in paired slices; bench --help shows the rest
   ci                       install what the tests need (root or sudo), then check";
@@ -46,6 +48,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "house" => run::house(),
         "test" => run::test(rest),
         "sim" => run::sim(rest),
+        "torture" | "requests" => run::with_esker(command, rest),
         "bench" => bench::bench(rest),
         "ci" => ci::ci(),
         "help" | "--help" | "-h" => {

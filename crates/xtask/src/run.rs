@@ -80,6 +80,20 @@ pub(crate) fn sim(rest: &[String]) -> Result<()> {
     run("cargo", &arguments)
 }
 
+/// A program of crate bench that is told where the built esker is.
+pub(crate) fn with_esker(program: &str, rest: &[String]) -> Result<()> {
+    run(
+        "cargo",
+        &["build", "--quiet", "-p", "esker", "-p", "esker-bench", "--bin", "esker", "--bin", program],
+    )?;
+    let built = root().join("target/debug");
+    let (program, esker) =
+        (built.join(program).display().to_string(), built.join("esker").display().to_string());
+    let mut arguments = vec!["--esker", &esker];
+    arguments.extend(rest.iter().map(String::as_str));
+    run(&program, &arguments)
+}
+
 /// Whether a library has Rust code in its documentation comments.
 fn has_doctests(house: &House) -> bool {
     house.rust().any(|file| {
