@@ -5,12 +5,13 @@ use std::{fs, path::PathBuf, process::Command};
 use anyhow::Result;
 
 use crate::{
+    gate::gate,
     house::root,
     run::{check, run},
 };
 
-/// NBD clients, an NBD peer, load and fault tools, file systems.
-const PACKAGES: [&str; 11] = [
+/// NBD clients, an NBD peer, load and fault tools, file systems, and what counts instructions.
+const PACKAGES: [&str; 12] = [
     "libnbd-bin",
     "python3-libnbd",
     "python3-venv",
@@ -22,13 +23,15 @@ const PACKAGES: [&str; 11] = [
     "xfsprogs",
     "btrfs-progs",
     "fuse3",
+    "valgrind",
 ];
 
-/// Installs what is missing, then checks everything.
+/// Installs what is missing, then checks everything, the gate last.
 pub(crate) fn ci() -> Result<()> {
     install_packages()?;
     install_weed()?;
-    check()
+    check()?;
+    gate(&[])
 }
 
 /// The S3 server's binary, in its virtual environment.

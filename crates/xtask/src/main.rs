@@ -4,6 +4,7 @@
 mod bench;
 mod checks;
 mod ci;
+mod gate;
 mod house;
 mod run;
 mod source;
@@ -24,7 +25,8 @@ usage: cargo xtask COMMAND
   requests [ARGS]          what loads cost in requests, beside what they have to; requests --help shows the rest
   bench [--jobs A,B] [--peers A,B] [--slices N] [--json] [--svg DIR] ...
                            esker and its peers in paired slices; bench --help shows the rest
-  ci                       install what the tests need (root or sudo), then check";
+  gate [--update]          instructions of the hot paths against the committed baseline
+  ci                       install what the tests need (root or sudo), then check and gate";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -50,6 +52,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "sim" => run::sim(rest),
         "torture" | "requests" => run::with_esker(command, rest),
         "bench" => bench::bench(rest),
+        "gate" => gate::gate(rest),
         "ci" => ci::ci(),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -47,6 +47,10 @@ fn main() -> Result<()> {
             "--bound" => config.bound_seconds = value()?.parse()?,
             "--pause" => config.pause = Duration::from_millis(value()?.parse()?),
             "--seed" => config.seed = value()?.parse()?,
+            "--help" => {
+                println!("{USAGE}");
+                return Ok(());
+            }
             other => bail!("unknown argument {other}\n{USAGE}"),
         }
     }

@@ -48,6 +48,10 @@ fn settings() -> Result<Settings> {
     };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
+        if arg == "--help" {
+            println!("{USAGE}");
+            std::process::exit(0);
+        }
         let value = args.next().with_context(|| format!("{arg} takes a value\n{USAGE}"))?;
         let number = || value.parse::<u64>().with_context(|| format!("{arg} takes a number\n{USAGE}"));
         match arg.as_str() {
