@@ -170,8 +170,11 @@ impl Host {
             open.ended().await;
         }
         self.pool.set_name(name, volume, NameState::Free).await?;
-        self.log_directory(volume).remove_all(self.pool.world())?;
         busy.forget();
+        // The volume is gone; what is left of its log is only in the way.
+        if let Err(error) = self.log_directory(volume).remove_all(self.pool.world()) {
+            tracing::warn!(volume = name, %error, "the log of a deleted volume could not be removed");
+        }
         Ok(())
     }
 

@@ -22,6 +22,8 @@ use crate::{
 
 /// Blocks in one frame: 32 KiB, between what compresses well and what a random read can afford to decode.
 const FRAME_BLOCKS: usize = 8;
+/// Blocks in one go, some ten milliseconds of a core; other work has its turn in between.
+const SLICE_BLOCKS: usize = 1_024;
 
 /// A sealed cut: the segment to upload, and how the map changes once it is committed.
 pub(crate) struct Sealed {
@@ -42,32 +44,16 @@ pub(crate) struct Move {
     pub(crate) to: Address,
 }
 
-/// Seals `cut`. Reads the log and compresses: minutes of one core per 10 GiB, so it runs on the CPU pool.
-pub(crate) fn seal(
-    log: &Arc<Log>,
-    cut: &Cut,
-    header: SegmentHeader,
-    compression: Compression,
-) -> Result<Sealed> {
-    let (first, last) = (&cut.records[0].record, &cut.records[cut.records.len() - 1].record);
-    let records: Vec<_> = cut.records.iter().map(|pending| (pending.record, pending.position())).collect();
-    let id = header.id;
-    let mut sealing = Sealing::new(SegmentWriter::new(header, compression), id);
-    for kept in coalesce(&records) {
-        match kept.kind {
-            RecordKind::Hole => sealing.run(kept.lba, kept.blocks, kept.sequence, RunKind::Hole),
-            RecordKind::Zero => sealing.run(kept.lba, kept.blocks, kept.sequence, RunKind::Zero),
-            RecordKind::Write => sealing.data(log, &kept)?,
-        }
-    }
-    let (writer, runs, moves) = sealing.finish();
-    let encoded = writer.finish(runs, first.sequence, last.sequence);
-    let blocks_written = cut.records.iter().map(|pending| pending.data_blocks()).sum();
-    Ok(Sealed { id, encoded, moves, blocks_written, end: cut.end })
+/// How far a seal is.
+pub(crate) enum Progress {
+    More(Box<Sealing>),
+    Done(Box<Sealed>),
 }
 
-/// The state of one seal.
-struct Sealing {
+/// A seal that is being made, slice by slice. Reads the log and compresses: about 16 µs of one core a block.
+pub(crate) struct Sealing {
+    log: Arc<Log>,
+    kept: std::vec::IntoIter<Kept>,
     writer: SegmentWriter,
     id: SegmentId,
     frame: Vec<u8>,
@@ -75,12 +61,47 @@ struct Sealing {
     runs: Vec<Run>,
     moves: Vec<Move>,
     buffer: Vec<u8>,
+    sequences: (u64, u64),
+    blocks_written: u64,
+    end: u64,
 }
 
 impl Sealing {
-    fn new(writer: SegmentWriter, id: SegmentId) -> Self {
-        let frame = Vec::with_capacity(FRAME_BLOCKS * BLOCK_BYTES);
-        Self { writer, id, frame, slots: 0, runs: Vec::new(), moves: Vec::new(), buffer: Vec::new() }
+    /// Decides what is kept of `cut`.
+    pub(crate) fn begin(log: Arc<Log>, cut: &Cut, header: SegmentHeader, compression: Compression) -> Self {
+        let (first, last) = (&cut.records[0].record, &cut.records[cut.records.len() - 1].record);
+        let records: Vec<_> =
+            cut.records.iter().map(|pending| (pending.record, pending.position())).collect();
+        Self {
+            log,
+            kept: coalesce(&records).into_iter(),
+            id: header.id,
+            writer: SegmentWriter::new(header, compression),
+            frame: Vec::with_capacity(FRAME_BLOCKS * BLOCK_BYTES),
+            slots: 0,
+            runs: Vec::new(),
+            moves: Vec::new(),
+            buffer: Vec::new(),
+            sequences: (first.sequence, last.sequence),
+            blocks_written: cut.records.iter().map(|pending| pending.data_blocks()).sum(),
+            end: cut.end,
+        }
+    }
+
+    /// Does the next slice.
+    pub(crate) fn go_on(mut self) -> Result<Progress> {
+        let before = self.moves.len();
+        while let Some(kept) = self.kept.next() {
+            match kept.kind {
+                RecordKind::Hole => self.run(kept.lba, kept.blocks, kept.sequence, RunKind::Hole),
+                RecordKind::Zero => self.run(kept.lba, kept.blocks, kept.sequence, RunKind::Zero),
+                RecordKind::Write => self.data(&kept)?,
+            }
+            if self.moves.len() - before >= SLICE_BLOCKS {
+                return Ok(Progress::More(Box::new(self)));
+            }
+        }
+        Ok(Progress::Done(Box::new(self.finish())))
     }
 
     /// Adds a stretch to the runs, joined to the one before where it continues it.
@@ -103,10 +124,10 @@ impl Sealing {
     }
 
     /// Adds written blocks: zeros become a run, everything else a slot.
-    fn data(&mut self, log: &Arc<Log>, kept: &Kept) -> Result<()> {
+    fn data(&mut self, kept: &Kept) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(kept.blocks as usize * BLOCK_BYTES, 0);
-        log.table().read(kept.position, &mut buffer)?;
+        self.log.table().read(kept.position, &mut buffer)?;
         for (index, block) in buffer.chunks_exact(BLOCK_BYTES).enumerate() {
             let lba = kept.lba + index as u64;
             let from = LogPosition(kept.position + (index * BLOCK_BYTES) as u64);
@@ -134,11 +155,18 @@ impl Sealing {
         }
     }
 
-    fn finish(mut self) -> (SegmentWriter, Vec<Run>, Vec<Move>) {
+    fn finish(mut self) -> Sealed {
         if !self.frame.is_empty() {
             self.writer.push_frame(&self.frame);
         }
-        (self.writer, self.runs, self.moves)
+        let (first, last) = self.sequences;
+        Sealed {
+            id: self.id,
+            encoded: self.writer.finish(self.runs, first, last),
+            moves: self.moves,
+            blocks_written: self.blocks_written,
+            end: self.end,
+        }
     }
 }
 

@@ -75,7 +75,7 @@ impl DataDir {
     }
 
     /// Who this directory is. A copy of it is another one: the file that it is drawn from has another inode there,
-    /// or lies on another device or machine.
+    /// or lies on another machine.
     pub(crate) fn identity(&self) -> anyhow::Result<DirectoryId> {
         let path = self.local().join("identity");
         let read = || fs::read_to_string(&path).ok().filter(|text| text.trim().len() == 32);
@@ -90,11 +90,8 @@ impl DataDir {
         let file = fs::metadata(&path).with_context(|| format!("cannot look at {}", path.display()))?;
         let machine = fs::read(MACHINE_ID).unwrap_or_default();
         let mut hasher = blake3::Hasher::new();
-        hasher
-            .update(drawn.trim().as_bytes())
-            .update(&file.dev().to_le_bytes())
-            .update(&file.ino().to_le_bytes());
-        hasher.update(&machine);
+        // Not the device's number: it can be another one after a reboot.
+        hasher.update(drawn.trim().as_bytes()).update(&file.ino().to_le_bytes()).update(&machine);
         let mut id = [0; 16];
         id.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         Ok(DirectoryId(id))

@@ -34,6 +34,8 @@ pub(crate) const KIND: Kind = Kind { what: "head", magic: b"ESKRHEAD", version: 
 pub const TAIL_SEGMENTS_MAX: usize = 64;
 /// The largest volume: what a map of four levels covers, 8 PiB.
 pub const SIZE_BYTES_MAX: u64 = 1 << 53;
+/// Head numbers and sequences stay below this, so that counting on from them cannot overflow.
+const COUNTER_MAX: u64 = 1 << 62;
 const TAIL_SEGMENT_BYTES: usize = 4 + 4 + 8 + 8 + 8 + 32;
 
 /// Why a head was written.
@@ -258,6 +260,8 @@ impl UnverifiedHead {
         same(KIND.what, "volume", volume, head.volume)?;
         same(KIND.what, "number", number, head.number)?;
         head.check_chain()?;
+        ensure(head.number <= COUNTER_MAX, KIND.what, "number", "at most 2^62", head.number)?;
+        ensure(head.sequence <= COUNTER_MAX, KIND.what, "sequence", "at most 2^62", head.sequence)?;
         let size = head.size_bytes;
         let whole_blocks = size > 0 && size <= SIZE_BYTES_MAX && size.is_multiple_of(BLOCK_BYTES as u64);
         ensure(whole_blocks, KIND.what, "size", "whole blocks, at most 8 PiB", size)?;

@@ -15,6 +15,11 @@ pub type Job = Box<dyn FnOnce() + Send>;
 pub trait Cpu: Send + Sync {
     /// Takes a job; it runs once, at some time.
     fn submit(&self, job: Job);
+
+    /// Takes a short job that a guest waits for: it runs before all that were submitted without hurry.
+    fn submit_first(&self, job: Job) {
+        self.submit(job);
+    }
 }
 
 /// Runs `job` on `cpu` and waits for its answer.
@@ -22,12 +27,28 @@ pub fn run<T: Send + 'static>(
     cpu: &dyn Cpu,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> BoxFuture<'static, T> {
+    let (job, answer) = answering(job);
+    cpu.submit(job);
+    answer
+}
+
+/// As [`run`], before all jobs that can wait.
+pub fn run_first<T: Send + 'static>(
+    cpu: &dyn Cpu,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> BoxFuture<'static, T> {
+    let (job, answer) = answering(job);
+    cpu.submit_first(job);
+    answer
+}
+
+fn answering<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> (Job, BoxFuture<'static, T>) {
     let (sender, receiver) = oneshot::channel();
-    cpu.submit(Box::new(move || {
+    let job = Box::new(move || {
         // The one who waited may have gone; then nobody wants the answer.
         let _ = sender.send(job());
-    }));
-    Box::pin(async move { receiver.await.expect("a submitted job runs") })
+    });
+    (job, Box::pin(async move { receiver.await.expect("a submitted job runs") }))
 }
 
 /// Runs each job at once, on the caller's thread. For simulation and small tools.

@@ -15,7 +15,7 @@ pub mod sync;
 mod world;
 
 pub use clock::{Clock, SystemClock};
-pub use cpu::{Cpu, CpuPool, InlineCpu, Job, run};
+pub use cpu::{Cpu, CpuPool, InlineCpu, Job, run, run_first};
 pub use disk::{DirectoryLock, Disk, DiskError, File, LocalDisk};
 pub use objects::{Listed, Objects, OpenError, Range, StoreError, StoreErrorKind};
 #[cfg(feature = "planted")]

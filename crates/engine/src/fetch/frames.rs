@@ -110,7 +110,7 @@ impl Fetcher {
         start: u64,
         bytes: Bytes,
     ) -> Vec<std::result::Result<Bytes, FormatError>> {
-        esker_io::run(&*self.world.cpu, move || {
+        esker_io::run_first(&*self.world.cpu, move || {
             let open = |frame: &Frame| {
                 let stored = &bytes[(frame.offset - start) as usize..(frame.end() - start) as usize];
                 open_frame(frame, stored).map(Bytes::from)

@@ -85,7 +85,7 @@ impl Fetcher {
         let index_bytes = self.index_bytes(&name, &trailer, suffix).await?;
         let (object_bytes, index_hash) = (trailer.object_bytes, trailer.index_hash);
         let parse = move || SegmentIndex::parse(&index_bytes, &trailer);
-        let index = esker_io::run(&*self.world.cpu, parse).await.map_err(bad)?;
+        let index = esker_io::run_first(&*self.world.cpu, parse).await.map_err(bad)?;
         let memory_bytes = index.memory_bytes();
         Ok(Opened { index: Arc::new(index), object_bytes, index_hash, memory_bytes })
     }

@@ -171,7 +171,7 @@ impl Pipeline {
             self.prepare = writer.log.wants_file().map(|request| {
                 let (log, world) = (writer.log.clone(), self.world().clone());
                 let job = move || log.file_created(request.create(&world));
-                esker_io::run(&*self.world().cpu, job)
+                esker_io::run_first(&*self.world().cpu, job)
             });
         }
         self.begin_reclaim();

@@ -16,7 +16,7 @@ use crate::{
     EngineError, Result, checkpoint,
     commit::{NewRoot, Uploaded},
     log::Cut,
-    seal::{Move, seal},
+    seal::{Move, Progress, Sealing},
     upload,
 };
 
@@ -64,7 +64,15 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, order: u64, cut: Cut) -
     if planted(Bug::ReleasedEarly) {
         log.release(cut.end);
     }
-    let sealed = esker_io::run(&*world.cpu, move || seal(&log, &cut, header, compression)).await?;
+    // Slice by slice, so that other volumes and reads get their turn.
+    let mut sealing =
+        esker_io::run(&*world.cpu, move || Sealing::begin(log, &cut, header, compression)).await;
+    let sealed = loop {
+        match esker_io::run(&*world.cpu, move || sealing.go_on()).await? {
+            Progress::More(rest) => sealing = *rest,
+            Progress::Done(sealed) => break *sealed,
+        }
+    };
     let index = Arc::new(sealed.encoded.index.clone());
     let uploaded = upload::segment(world, sealed.id, sealed.encoded, || volume.gives_up()).await?;
     Ok(Done { order, uploaded, index, moves: sealed.moves, end: sealed.end, blocks: sealed.blocks_written })
@@ -101,7 +109,7 @@ pub(super) async fn apply(volume: &Arc<Volume>, done: &mut [Done]) {
                 }
             }
         };
-        esker_io::run(cpu, job).await;
+        esker_io::run_first(cpu, job).await;
     }
     drop(volume.map.write());
 }

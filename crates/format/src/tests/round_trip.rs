@@ -35,7 +35,7 @@ fn properties() -> impl Strategy<Value = Properties> {
 fn heads() -> impl Strategy<Value = Head> {
     let tail = prop::collection::vec((1u64..1000, any::<[u8; 32]>()), 0..=64);
     let root = prop::option::of((any::<[u8; 16]>(), 0u64..1 << 40, 24u32..60_000, any::<[u8; 32]>()));
-    let numbers = (2u64.., 1u64..1 << 40, 0u64..1 << 60);
+    let numbers = (2u64..=1 << 62, 1u64..1 << 40, 0u64..1 << 60);
     (numbers, tail, root, properties(), any::<[u8; 16]>()).prop_map(
         |(numbers, tail, root, properties, id)| {
             let (number, blocks, root_sequence) = numbers;

@@ -20,6 +20,7 @@ fn heads_that_contradict_themselves() {
     assert!(refused(Head { epoch: 0, ..head() }).contains("epoch"));
     assert!(refused(Head { epoch: 41, ..head() }).contains("epoch"));
     assert!(refused(Head { kind: HeadKind::Claim, ..head() }).contains("epoch"));
+    assert!(refused(Head { number: u64::MAX, ..head() }).contains("number"));
     assert!(refused(Head { size_bytes: 4095, ..head() }).contains("size"));
     assert!(refused(Head { size_bytes: 0, ..head() }).contains("size"));
     assert!(refused(Head { size_bytes: 1 << 54, ..head() }).contains("size"));

@@ -11,7 +11,7 @@ use crate::sync::{
 /// How much the threads step back for others, on the scale of `nice`: connections come first.
 const NICE: i32 = 5;
 
-/// A fixed number of threads that run jobs in the order of their coming.
+/// A fixed number of threads that run jobs in the order of their coming, those that a guest waits for first.
 ///
 /// The queue has no bound of its own: each job's maker holds a permit for it. Dropping the pool runs
 /// what is queued and waits for its threads.
@@ -29,6 +29,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
+    /// Run before all others.
+    first: VecDeque<Job>,
     jobs: VecDeque<Job>,
     closed: bool,
 }
@@ -69,6 +71,12 @@ impl Cpu for CpuPool {
         self.shared.queue.lock().jobs.push_back(job);
         self.shared.more.notify_one();
     }
+
+    fn submit_first(&self, job: Job) {
+        self.shared.depth.fetch_add(1, Ordering::Relaxed);
+        self.shared.queue.lock().first.push_back(job);
+        self.shared.more.notify_one();
+    }
 }
 
 impl Drop for CpuPool {
@@ -104,7 +112,8 @@ impl Shared {
     fn next(&self) -> Option<Job> {
         let mut queue = self.queue.lock();
         loop {
-            if let Some(job) = queue.jobs.pop_front() {
+            let job = queue.first.pop_front();
+            if let Some(job) = job.or_else(|| queue.jobs.pop_front()) {
                 return Some(job);
             }
             if queue.closed {

@@ -65,3 +65,23 @@ fn its_own_job_may_drop_the_pool() {
     gate.send(()).unwrap();
     receiver.recv_timeout(Duration::from_secs(10)).expect("the job comes to its end");
 }
+
+#[test]
+fn what_a_guest_waits_for_runs_before_what_can_wait() {
+    let pool = CpuPool::new(1).unwrap();
+    let (gate, opened) = std::sync::mpsc::channel::<()>();
+    let (done, order) = std::sync::mpsc::channel();
+    // The one thread is held until all jobs are queued.
+    pool.submit(Box::new(move || opened.recv().unwrap()));
+    for name in ["later 1", "later 2"] {
+        let done = done.clone();
+        pool.submit(Box::new(move || done.send(name).unwrap()));
+    }
+    for name in ["first 1", "first 2"] {
+        let done = done.clone();
+        pool.submit_first(Box::new(move || done.send(name).unwrap()));
+    }
+    gate.send(()).unwrap();
+    drop((done, pool));
+    assert_eq!(order.iter().collect::<Vec<_>>(), ["first 1", "first 2", "later 1", "later 2"]);
+}
