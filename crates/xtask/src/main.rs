@@ -5,6 +5,7 @@ mod bench;
 mod checks;
 mod ci;
 mod gate;
+mod guest;
 mod house;
 mod run;
 mod source;
@@ -23,6 +24,7 @@ usage: cargo xtask COMMAND
                            simulator: N seeds from S on, or as many as T seconds hold, or seed S alone
   torture [ARGS]           writers that see the daemon killed; torture --help shows the rest
   requests [ARGS]          what loads cost in requests, beside what they have to; requests --help shows the rest
+  guest [--rounds N]       a QEMU guest that loses power while it writes, with the daemon killed
   bench [--jobs A,B] [--peers A,B] [--slices N] [--json] [--svg DIR] ...
                            esker and its peers in paired slices; bench --help shows the rest
   gate [--update]          instructions of the hot paths against the committed baseline
@@ -51,6 +53,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "test" => run::test(rest),
         "sim" => run::sim(rest),
         "torture" | "requests" => run::with_esker(command, rest),
+        "guest" => guest::guest(rest),
         "bench" => bench::bench(rest),
         "gate" => gate::gate(rest),
         "ci" => ci::ci(),
