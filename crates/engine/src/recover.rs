@@ -175,6 +175,7 @@ fn find_log(opening: &Opening, newest: &Newest, head: &Head) -> Result<Option<(L
     if committed_here && scan.newest_epoch != Some(head.epoch) && !planted(Bug::AnyLogReplayed) {
         return Ok(None);
     }
+    directory.sync_names(world, carried)?;
     scan.sync()?;
     Ok(Some((carried, scan)))
 }

@@ -53,6 +53,12 @@ impl LogDirectory {
     /// Creates the directory of a new log; the names on the way to it are durable.
     pub(crate) fn create(&self, world: &World, log: LogId) -> Result<()> {
         world.disk.create_dir(&self.log_path(log))?;
+        self.sync_names(world, log)
+    }
+
+    /// Makes the names on the way to a log durable. One that is found may have been made by a run that was killed
+    /// before it came to this.
+    pub(crate) fn sync_names(&self, world: &World, log: LogId) -> Result<()> {
         for dir in ["", "logs", &self.volume_path(), &self.log_path(log)] {
             world.disk.sync_dir(dir)?;
         }
