@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The first and only process of the guest. What it says to the host begins with GUEST.
-/bin/busybox mkdir -p /dev /mnt /proc /sys /tmp
+/bin/busybox mkdir -p /dev /mnt /proc /sys /scratch
 /bin/busybox mount -t devtmpfs none /dev
 /bin/busybox mount -t proc none /proc
 /bin/busybox mount -t sysfs none /sys
@@ -20,7 +20,7 @@ else
     # The kernel replays the journal; fsck has nothing left to repair then.
     mount -t ext4 /dev/vda /mnt || fail "mount after the power cut"
     umount /mnt || fail umount
-    e2fsck -f -n /dev/vda > /tmp/fsck 2>&1 || { cat /tmp/fsck; fail fsck; }
+    e2fsck -f -n /dev/vda > /scratch/fsck 2>&1 || { cat /scratch/fsck; fail fsck; }
     say "fsck clean"
 fi
 mount -t ext4 /dev/vda /mnt || fail mount
@@ -37,11 +37,11 @@ fi
 number=0
 while true; do
     size=$((number * 7919 % 300 + 1))
-    dd if=/dev/urandom of=/tmp/new bs=1k count=$size 2> /dev/null
-    hash=$(sha256sum < /tmp/new | cut -d' ' -f1)
+    dd if=/dev/urandom of=/scratch/new bs=1k count=$size 2> /dev/null
+    hash=$(sha256sum < /scratch/new | cut -d' ' -f1)
     # Something that is never synced lies between the files that are.
-    dd if=/tmp/new of=/mnt/unsynced bs=1k seek=$size conv=notrunc 2> /dev/null
-    dd if=/tmp/new of=/mnt/f$round.$number bs=64k conv=fsync 2> /dev/null || fail "write f$round.$number"
+    dd if=/scratch/new of=/mnt/unsynced bs=1k seek=$size conv=notrunc 2> /dev/null
+    dd if=/scratch/new of=/mnt/f$round.$number bs=64k conv=fsync 2> /dev/null || fail "write f$round.$number"
     say "synced f$round.$number $hash ."
     number=$((number + 1))
 done
