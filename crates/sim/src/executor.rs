@@ -1,6 +1,8 @@
 //! A single-threaded executor with virtual time: ready tasks are polled in a seeded random order, and time
 //! moves only when nothing is ready.
 
+mod sleep;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
@@ -11,6 +13,8 @@ use std::{
 };
 
 use esker_io::BoxFuture;
+
+pub(crate) use sleep::Sleep;
 
 use crate::{Prng, Task, Trace, trace::Event};
 
@@ -257,7 +261,7 @@ impl Executor {
 
     /// Completes at `when`.
     pub(crate) fn sleep_until(&self, when: Duration) -> Sleep {
-        Sleep { executor: self.clone(), when, key: None }
+        Sleep::new(self.clone(), when)
     }
 
     /// Makes the running call, or else the next one, return [`Halt::Crashed`].
@@ -396,43 +400,6 @@ impl Drop for Running<'_> {
         let mut state = self.executor.shared.lock();
         state.running = false;
         state.tasks.remove(&MAIN);
-    }
-}
-
-/// A wait for a moment of virtual time. Dropped, it leaves no timer behind.
-pub(crate) struct Sleep {
-    executor: Executor,
-    when: Duration,
-    key: Option<(Duration, u64)>,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let executor = self.executor.clone();
-        let mut state = executor.shared.lock();
-        if state.now >= self.when {
-            return Poll::Ready(());
-        }
-        let key = match self.key {
-            Some(key) => key,
-            None => (self.when, state.id()),
-        };
-        self.key = Some(key);
-        let replaced = state.timers.insert(key, context.waker().clone());
-        drop(state);
-        drop(replaced);
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(key) = self.key {
-            let waker = self.executor.shared.lock().timers.remove(&key);
-            drop(waker);
-        }
     }
 }
 
