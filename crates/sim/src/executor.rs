@@ -2,19 +2,21 @@
 //! moves only when nothing is ready.
 
 mod sleep;
+mod waker;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    task::{Context, Poll, Wake, Waker},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use esker_io::BoxFuture;
 
 pub(crate) use sleep::Sleep;
+use waker::TaskWaker;
 
 use crate::{Prng, Task, Trace, trace::Event};
 
@@ -89,23 +91,6 @@ struct Entry {
     queued: bool,
     /// `None` while it is polled, and always for the main future.
     future: Option<BoxFuture<'static, ()>>,
-}
-
-struct TaskWaker {
-    id: u64,
-    shared: Weak<Shared>,
-}
-
-impl Wake for TaskWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.lock().queue(self.id);
-        }
-    }
 }
 
 /// The main future of `run_until` is known by this id.
