@@ -181,8 +181,13 @@ fn follows(tip: &Read, proven: bool, next: &Read) -> Verdict {
         // the one it missed (rule H2): it is the lower one that never was.
         return if tip.head.epoch > next.head.epoch { Verdict::TipIsStray } else { Verdict::Gap };
     }
-    // It names a head below the tip, or another one of the tip's number. Nothing is known against a proven
-    // tip; of an unproven one, the claim that went past it knew more.
+    if previous.number == tip.head.number && previous.attempt != tip.head.attempt {
+        // It names another head of the tip's number. Its writer knew that one to be its own (rule H1), so it was
+        // there; the tip came when it had been thinned away, and never was (rule H2).
+        return Verdict::TipIsStray;
+    }
+    // It names a head below the tip. Nothing is known against a proven tip; of an unproven one, the claim that
+    // went past it knew more.
     let went_past = previous.number < tip.head.number && next.head.epoch > tip.head.epoch;
     if went_past && !proven { Verdict::TipIsStray } else { Verdict::NextIsStray }
 }

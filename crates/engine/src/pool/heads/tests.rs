@@ -105,18 +105,19 @@ fn a_volume_without_heads_does_not_exist() {
 }
 
 #[test]
-fn a_late_head_above_a_claim_is_a_stray() {
+fn a_void_claim_right_below_the_newest_head_is_a_stray() {
     let chain = Chain::new();
     let heads = chain.grow(5);
-    let lost = chain.make(6, 2, &heads[4], 1);
-    let claim = chain.put(6, 6, &heads[4], 2);
-    chain.put(7, 2, &lost, 1);
-    chain.check(&claim, &[7]);
-    // The claimer goes on past it, and then what is below is not looked at again.
-    let on = chain.put(8, 6, &claim, 2);
-    chain.check(&on, &[7]);
-    let more = chain.put(9, 6, &on, 2);
-    chain.check(&more, &[]);
+    // Head 6 was thinned away when 7 was there. Then the late claim of somebody who had seen 5 took its number.
+    let gone = chain.make(6, 2, &heads[4], 1);
+    chain.put(6, 6, &heads[4], 2);
+    let newest = chain.put(7, 2, &gone, 1);
+    chain.check(&newest, &[6]);
+    let on = chain.put(8, 2, &newest, 1);
+    chain.check(&on, &[]);
+    // Without its predecessor it is no better known.
+    chain.remove([5, 8]);
+    chain.check(&newest, &[6]);
 }
 
 #[test]
