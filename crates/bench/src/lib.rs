@@ -13,6 +13,7 @@ pub mod load;
 pub mod process;
 pub mod raw;
 pub mod report;
+pub mod scenarios;
 pub mod seaweed;
 pub mod servers;
 pub mod slices;

@@ -69,8 +69,15 @@ impl Outcome {
         self.requests as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
+    /// Adds what came after it.
+    pub fn append(&mut self, next: &Self) {
+        self.requests += next.requests;
+        self.elapsed += next.elapsed;
+        self.latencies.merge(&next.latencies);
+    }
+
     /// Adds what another connection saw in the same time.
-    pub fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
         self.elapsed = self.elapsed.max(other.elapsed);
         self.latencies.merge(&other.latencies);

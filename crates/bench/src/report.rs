@@ -10,7 +10,7 @@ pub use json::json;
 pub use svg::{Bar, Chart};
 pub use text::{duration, table};
 
-use crate::{jobs::Job, slices::Row};
+use crate::{jobs::Job, scenarios::Table, slices::Row};
 
 /// Where and how it was measured: what every figure has to be read with.
 #[derive(Debug, Clone)]
@@ -35,6 +35,14 @@ pub struct Finished {
     pub job: Job,
     /// The reference first.
     pub rows: Vec<Row>,
+}
+
+/// Anything that was measured.
+pub enum Measured {
+    /// In paired slices.
+    Job(Finished),
+    /// Esker alone.
+    Scenario(Table),
 }
 
 impl Conditions {

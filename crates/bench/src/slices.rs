@@ -146,9 +146,7 @@ impl Contender {
         ensure!(outcome.requests > 0, "nothing was answered");
         self.rates.push(outcome.rate());
         self.cpu.extend(cpu.map(|cpu| cpu.as_secs_f64() / outcome.requests as f64));
-        self.total.requests += outcome.requests;
-        self.total.elapsed += outcome.elapsed;
-        self.total.latencies.merge(&outcome.latencies);
+        self.total.append(&outcome);
         Ok(outcome.rate())
     }
 

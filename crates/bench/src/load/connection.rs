@@ -83,20 +83,24 @@ impl Connection {
 
     fn once(&mut self, kind: Kind, area_bytes: u64, stop: &AtomicBool) -> Result<()> {
         let request_bytes = 128 << 10;
-        let load = Load { kind, request_bytes, depth: 8, area_bytes, rate: None };
-        self.reset(load.depth);
         self.next_offset = 0;
-        let mut left = area_bytes / request_bytes as u64;
-        let mut outcome = Outcome::default();
+        let load = Load { kind, request_bytes, depth: 8, area_bytes, rate: None };
+        self.some(&load, area_bytes / request_bytes as u64, stop)
+    }
+
+    /// Runs so many requests of a load.
+    pub fn some(&mut self, load: &Load, requests: u64, stop: &AtomicBool) -> Result<()> {
+        self.reset(load.depth);
+        let (mut left, mut outcome) = (requests, Outcome::default());
         while left > 0 || self.free.len() < self.slots.len() {
             ensure!(!stopped(stop), "interrupted");
             while left > 0 && !self.free.is_empty() {
-                self.ask(&load, Instant::now());
+                self.ask(load, Instant::now());
                 left -= 1;
             }
             self.client.send()?;
             self.client.fill()?;
-            self.answers(&load, &mut outcome)?;
+            self.answers(load, &mut outcome)?;
         }
         Ok(())
     }

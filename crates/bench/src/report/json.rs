@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Conditions, Finished};
-use crate::slices::Row;
+use super::{Conditions, Finished, Measured};
+use crate::{
+    scenarios::{Cell, Table},
+    slices::Row,
+};
 
 /// Conditions, and each job with its rows; times in nanoseconds.
-pub fn json(conditions: &Conditions, jobs: &[Finished]) -> Value {
+pub fn json(conditions: &Conditions, measured: &[Measured]) -> Value {
     json!({
         "command": conditions.command,
         "machine": conditions.machine,
@@ -14,7 +17,29 @@ pub fn json(conditions: &Conditions, jobs: &[Finished]) -> Value {
         "esker": conditions.esker,
         "slices": conditions.slices,
         "slice_ns": conditions.slice.as_nanos() as u64,
-        "jobs": jobs.iter().map(job).collect::<Vec<_>>(),
+        "jobs": measured.iter().map(one).collect::<Vec<_>>(),
+    })
+}
+
+fn one(measured: &Measured) -> Value {
+    match measured {
+        Measured::Job(finished) => job(finished),
+        Measured::Scenario(table) => scenario(table),
+    }
+}
+
+fn scenario(table: &Table) -> Value {
+    let cell = |cell: &Cell| match cell {
+        Cell::Text(text) => json!(text),
+        Cell::Number(number) => json!(number),
+        Cell::Time(time) => json!(time.as_nanos() as u64),
+    };
+    let row = |row: &Vec<Cell>| row.iter().map(cell).collect::<Vec<_>>();
+    json!({
+        "name": table.scenario.name(),
+        "what": table.scenario.what(),
+        "columns": table.head,
+        "rows": table.rows.iter().map(row).collect::<Vec<_>>(),
     })
 }
 

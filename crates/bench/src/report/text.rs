@@ -2,22 +2,45 @@
 
 use std::time::Duration;
 
-use super::Finished;
-use crate::slices::Row;
+use super::{Finished, Measured};
+use crate::{scenarios::Cell, slices::Row};
 
 const HEAD: [&str; 8] = ["", "rate", "ratio", "p50", "p99", "max", "CPU/request", "memory"];
 
-/// A job's table, in Markdown that can be read as it is.
-pub fn table(finished: &Finished) -> String {
-    let mut lines = vec![HEAD.map(str::to_owned)];
-    lines.extend(finished.rows.iter().map(|row| cells(finished, row)));
-    let width =
-        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 8] = std::array::from_fn(width);
-    let mut text = format!("**{}**: {}\n\n", finished.job.name, finished.job.what);
+/// What was measured as a table, in Markdown that can be read as it is.
+pub fn table(measured: &Measured) -> String {
+    let (name, what, lines) = match measured {
+        Measured::Job(finished) => {
+            let head = HEAD.map(str::to_owned).to_vec();
+            let rows = finished.rows.iter().map(|row| cells(finished, row).to_vec());
+            (finished.job.name, finished.job.what, std::iter::once(head).chain(rows).collect())
+        }
+        Measured::Scenario(table) => {
+            let head = table.head.iter().map(|name| (*name).to_owned()).collect();
+            let rows = table.rows.iter().map(|row| row.iter().map(cell).collect());
+            (table.scenario.name(), table.scenario.what(), std::iter::once(head).chain(rows).collect())
+        }
+    };
+    format!("**{name}**: {what}\n\n{}", grid(lines))
+}
+
+fn cell(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) => text.clone(),
+        Cell::Number(number) => format!("{number:.0}"),
+        Cell::Time(time) => duration(*time),
+    }
+}
+
+/// Columns of the same width, numbers to the right; the first line is the head.
+fn grid(lines: Vec<Vec<String>>) -> String {
+    let columns = lines.first().map_or(0, Vec::len);
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
     for (number, line) in lines.iter().enumerate() {
         text.push('|');
-        for (cell, width) in line.iter().zip(widths) {
+        for (cell, width) in line.iter().zip(&widths) {
             text.push_str(&format!(" {cell:>width$} |"));
         }
         text.push('\n');
@@ -45,7 +68,11 @@ fn cells(finished: &Finished, row: &Row) -> [String; 8] {
         duration(latencies.quantile(0.99)),
         duration(latencies.max()),
         row.cpu.map_or_else(|| "–".to_owned(), duration),
-        if row.memory_bytes == 0 { "–".to_owned() } else { format!("{} MiB", row.memory_bytes >> 20) },
+        if row.memory_bytes == 0 {
+            "–".to_owned()
+        } else {
+            format!("{:.1} MiB", row.memory_bytes as f64 / f64::from(1 << 20))
+        },
     ]
 }
 

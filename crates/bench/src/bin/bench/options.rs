@@ -1,0 +1,142 @@
+//! What the command line says.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use esker_bench::{
+    jobs::{JOBS, Job},
+    scenarios::{SCENARIOS, Scenario},
+    servers::{PEERS, Peer},
+};
+
+const USAGE: &str = "\
+usage: bench --esker PROGRAM [--jobs A,B] [--peers A,B] [--slices N] [--slice-ms N] [--json] [--svg DIR] ...
+  --jobs A,B         jobs, or beginnings of their names; `list` shows them; all by default
+  --peers A,B        peers beside esker and the reference nbdkit-memory; all that are installed by default
+  --slices N         slices of each server in a job, 8 by default
+  --slice-ms N       length of a slice, at most 1000; 250 by default
+  --durability D     of esker's volumes: ephemeral (default: nothing is stored before the dirty bound) or bounded(Ns)
+  --dirty-bound S    of esker, 8G by default
+  --pool URL         esker's pool; files in the temporary directory by default
+  --dir DIR          where the servers' files go, on a real disk; the directory for temporary files by default
+  --json             figures as JSON
+  --svg DIR          write bench.svg and bench.md there";
+
+/// Something to be measured.
+pub(crate) enum Work {
+    Job(Job),
+    Scenario(Scenario),
+}
+
+impl Work {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Job(job) => job.name,
+            Self::Scenario(scenario) => scenario.name(),
+        }
+    }
+
+    fn what(&self) -> &'static str {
+        match self {
+            Self::Job(job) => job.what,
+            Self::Scenario(scenario) => scenario.what(),
+        }
+    }
+}
+
+fn everything() -> Vec<Work> {
+    JOBS.into_iter().map(Work::Job).chain(SCENARIOS.into_iter().map(Work::Scenario)).collect()
+}
+
+/// What the command line says.
+pub(crate) struct Options {
+    pub(crate) esker: PathBuf,
+    pub(crate) work: Vec<Work>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) slices: usize,
+    pub(crate) slice: Duration,
+    pub(crate) durability: String,
+    pub(crate) dirty_bound: String,
+    pub(crate) pool: Option<String>,
+    pub(crate) dir: PathBuf,
+    pub(crate) json: bool,
+    pub(crate) svg: Option<PathBuf>,
+}
+
+pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Options>> {
+    let mut options = Options {
+        esker: PathBuf::new(),
+        work: everything(),
+        peers: PEERS.into_iter().filter(|peer| peer.is_installed()).collect(),
+        slices: 8,
+        slice: Duration::from_millis(250),
+        durability: "ephemeral".into(),
+        dirty_bound: "8G".into(),
+        pool: None,
+        dir: std::env::temp_dir(),
+        json: false,
+        svg: None,
+    };
+    let mut arguments = arguments;
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().with_context(|| format!("{argument} takes a value\n{USAGE}"));
+        match argument.as_str() {
+            "--esker" => options.esker = value()?.into(),
+            "--jobs" => match value()?.as_str() {
+                "list" => {
+                    everything().iter().for_each(|work| println!("{:18} {}", work.name(), work.what()));
+                    return Ok(None);
+                }
+                names => options.work = work(names)?,
+            },
+            "--peers" => options.peers = peers(&value()?)?,
+            "--slices" => options.slices = value()?.parse()?,
+            "--slice-ms" => options.slice = Duration::from_millis(value()?.parse::<u64>()?.clamp(1, 1000)),
+            "--durability" => options.durability = value()?,
+            "--dirty-bound" => options.dirty_bound = value()?,
+            "--pool" => options.pool = Some(value()?),
+            "--dir" => options.dir = value()?.into(),
+            "--json" => options.json = true,
+            "--svg" => options.svg = Some(value()?.into()),
+            "--help" | "-h" => {
+                println!("{USAGE}");
+                return Ok(None);
+            }
+            other => bail!("unknown argument {other}\n{USAGE}"),
+        }
+    }
+    ensure!(options.esker.is_file(), "--esker must name the built program\n{USAGE}");
+    ensure!(options.slices > 0, "--slices must be at least 1");
+    ensure!(Peer::NbdkitMemory.is_installed(), "the reference is missing: apt-get install nbdkit");
+    // The reference comes first.
+    options.peers.retain(|peer| *peer != Peer::NbdkitMemory);
+    options.peers.insert(0, Peer::NbdkitMemory);
+    Ok(Some(options))
+}
+
+fn work(names: &str) -> Result<Vec<Work>> {
+    let mut chosen = Vec::new();
+    for name in names.split(',') {
+        let exact = everything().iter().any(|work| work.name() == name);
+        let named = |work: &Work| if exact { work.name() == name } else { work.name().starts_with(name) };
+        let before = chosen.len();
+        chosen.extend(everything().into_iter().filter(named));
+        ensure!(chosen.len() > before, "there is no job {name}; --jobs list shows them");
+    }
+    Ok(chosen)
+}
+
+fn peers(names: &str) -> Result<Vec<Peer>> {
+    let mut chosen = vec![Peer::Esker];
+    for name in names.split(',').filter(|name| !name.is_empty()) {
+        let found = PEERS.into_iter().find(|peer| peer.name() == name);
+        let peer = found.with_context(|| {
+            format!("there is no peer {name}; there are {}", PEERS.map(Peer::name).join(", "))
+        })?;
+        ensure!(peer.is_installed(), "{name} is not installed");
+        if !chosen.contains(&peer) {
+            chosen.push(peer);
+        }
+    }
+    Ok(chosen)
+}

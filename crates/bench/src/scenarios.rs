@@ -1,0 +1,107 @@
+//! What does not fit into paired slices: Esker alone, watched over time.
+
+mod background;
+mod open_time;
+mod sustained;
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use anyhow::Result;
+
+use crate::{
+    load::{Connection, Templates},
+    servers::{EskerSettings, Peer, Plan, Server},
+};
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// Overwrites for longer than the dirty bound can hide.
+    Sustained,
+    /// Write latency at a quarter of the idle maximum, while another volume is sealed and uploaded.
+    Background,
+    /// From the daemon's start to the first block, by the volume's size and by what is mapped.
+    OpenTime,
+}
+
+/// All.
+pub const SCENARIOS: [Scenario; 3] = [Scenario::Sustained, Scenario::Background, Scenario::OpenTime];
+
+impl Scenario {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sustained => "sustained",
+            Self::Background => "background",
+            Self::OpenTime => "open-time",
+        }
+    }
+
+    /// What it is, in a few words.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Sustained => "random overwrite, depth 32, of six times the dirty bound; bounded(5s)",
+            Self::Background => {
+                "write latency at 25 % of the idle maximum; then with another volume at its dirty bound"
+            }
+            Self::OpenTime => {
+                "from the daemon's start to the first block, after a clean end; median of three"
+            }
+        }
+    }
+
+    /// Runs it in a directory of its own.
+    pub fn run(self, settings: &Settings<'_>) -> Result<Table> {
+        match self {
+            Self::Sustained => sustained::run(settings),
+            Self::Background => background::run(settings),
+            Self::OpenTime => open_time::run(settings),
+        }
+    }
+}
+
+/// How a scenario is run.
+pub struct Settings<'a> {
+    /// How Esker is set up; a scenario changes what it is about.
+    pub esker: EskerSettings,
+    /// Where files go.
+    pub directory: &'a Path,
+    /// Set when somebody asks for an end.
+    pub stop: &'a AtomicBool,
+}
+
+impl Settings<'_> {
+    fn start(&self, esker: EskerSettings, exports: usize, size_bytes: u64) -> Result<Server> {
+        let plan = Plan { esker, exports, size_bytes };
+        Server::start(Peer::Esker, &self.directory.join("esker"), &plan, self.stop)
+    }
+}
+
+fn connect(server: &Server, export: &str, seed: u64) -> Result<Connection> {
+    Connection::open(&server.socket, export, &Arc::new(Templates::default()), seed)
+}
+
+/// What came of it: a table of texts, and the same as numbers.
+pub struct Table {
+    /// Which scenario.
+    pub scenario: Scenario,
+    /// Names of the columns.
+    pub head: Vec<&'static str>,
+    /// The rows.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// A figure.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// A text.
+    Text(String),
+    /// A number of something.
+    Number(f64),
+    /// A time.
+    Time(Duration),
+}
