@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Requests that were under way when their sender crashed arrive within this time or never.
-const LATE: Duration = Duration::from_secs(61);
+pub const LATE: Duration = Duration::from_secs(61);
 
 /// One crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

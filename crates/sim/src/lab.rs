@@ -102,6 +102,14 @@ struct Site {
     committed_max: Option<u64>,
 }
 
+impl Site {
+    fn new(host: Host) -> Self {
+        let directory = DirectoryId(host.world().random.id());
+        let report = Report::default();
+        Self { host, directory, engine: None, volume: None, report, gone: false, committed_max: None }
+    }
+}
+
 /// The simulated world of one scenario.
 pub struct Lab {
     machine: Machine,
@@ -131,15 +139,9 @@ impl Lab {
         let mut quiet = setup.config.clone();
         quiet.store = Default::default();
         let machine = Machine::new(setup.seed, quiet);
-        let mut hosts = vec![machine.host()];
-        hosts.extend((1..setup.hosts).map(|_| machine.second_host()));
+        let mut sites = vec![Site::new(machine.host())];
+        sites.extend((1..setup.hosts).map(|_| Site::new(machine.second_host())));
         let auditor = machine.second_host();
-        let site = |host: Host| {
-            let directory = DirectoryId(host.world().random.id());
-            let report = Report::default();
-            Site { host, directory, engine: None, volume: None, report, gone: false, committed_max: None }
-        };
-        let sites = hosts.into_iter().map(site).collect();
         let mut random = machine.random();
         let lab_random = random.fork();
         let book = Arc::new(Book::new(setup.size_bytes));
@@ -212,6 +214,17 @@ impl Lab {
     /// What the last opening at a site found.
     pub fn report(&self, site: usize) -> &Report {
         &self.sites[site].report
+    }
+
+    /// A further host, which may open the volume too.
+    pub fn add_site(&mut self) -> usize {
+        self.sites.push(Site::new(self.machine.second_host()));
+        self.sites.len() - 1
+    }
+
+    /// A site whose host has crashed and was not dealt with.
+    pub fn crashed_site(&self) -> Option<usize> {
+        self.sites.iter().position(|site| !site.gone && site.volume.is_some() && site.host.is_crashed())
     }
 
     /// How many sites there are.

@@ -17,6 +17,7 @@ mod model;
 mod prng;
 mod run;
 pub mod scenarios;
+pub mod seeds;
 mod stamp;
 mod store;
 mod task;

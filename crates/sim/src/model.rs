@@ -309,3 +309,6 @@ impl Model {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

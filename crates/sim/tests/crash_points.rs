@@ -54,6 +54,7 @@ scenarios! {
     zombie_unanswered "zombie-unanswered",
     late_head "late-head",
     paused_claimer "paused-claimer",
+    void_claim "void-claim",
     partition "partition",
     stray "stray",
 }

@@ -124,7 +124,7 @@ impl Lab {
 
     /// Starts a change that may wait, beside everything else.
     pub fn change_later(&mut self, site: usize, operation: Operation) {
-        let work = tracked(self.book.clone(), self.volume(site), operation);
+        let work = tracked(self.book.clone(), self.book.opening(), self.volume(site), operation);
         let task = self.sites[site].host.spawn("change later", work);
         self.later.push(task);
     }
@@ -133,6 +133,25 @@ impl Lab {
     pub fn finish_later(&mut self) -> Outcome {
         for task in std::mem::take(&mut self.later) {
             self.wait(task)?.map_err(|error| violation(format!("a change that waited fails: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the answers of changes that waited and have ended. They fail only with their volume, or for want
+    /// of the store or of room.
+    pub fn reap_later(&mut self) -> Outcome {
+        let (done, waiting) = std::mem::take(&mut self.later).into_iter().partition(crate::Task::is_done);
+        self.later = waiting;
+        let stopped = self.owner.is_none_or(|owner| self.has_stopped(owner));
+        for task in done {
+            match task.take() {
+                Some(Ok(Err(error)))
+                    if !stopped && !matches!(error, EngineError::Store(_) | EngineError::Disk(_)) =>
+                {
+                    return Err(violation(format!("a change that waited fails: {error}")));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -197,8 +216,12 @@ fn owned(operation: &Operation) -> OwnedChange {
 }
 
 /// A change that may wait. All tasks share one thread, so what the log grows by while this one is polled is its.
-async fn tracked(book: Arc<Book>, volume: Arc<Volume>, operation: Operation) -> Result<(), EngineError> {
-    let opening = book.opening();
+async fn tracked(
+    book: Arc<Book>,
+    opening: u64,
+    volume: Arc<Volume>,
+    operation: Operation,
+) -> Result<(), EngineError> {
     let effects = operation.effects();
     let mut done = 0;
     let mut change = Box::pin(volume.clone().change_later(owned(&operation)));

@@ -130,6 +130,11 @@ impl Lab {
     /// Drains the owner's volume; everything is in the store then.
     pub fn drain(&mut self) -> Outcome {
         self.try_drain()?.map_err(|error| violation(format!("draining fails: {error}")))?;
+        self.check_drained()
+    }
+
+    /// A drain has succeeded: everything is in the store.
+    pub fn check_drained(&self) -> Outcome {
         let (committed, last) = (self.book.committed(), self.book.last());
         if committed != last {
             return Err(violation(format!("drained at sequence {committed} of {last}")));

@@ -11,6 +11,11 @@ use esker_format::{
 use super::{CACHE_BYTES, Lab, Outcome, VOLUME, violation};
 
 impl Lab {
+    /// The last sequence that is in the owner's log.
+    pub fn last(&self) -> u64 {
+        self.book.last()
+    }
+
     /// Log bytes of the owner's volume that the store does not hold.
     pub fn dirty(&self) -> u64 {
         self.volume(self.owner()).dirty_bytes()
@@ -43,10 +48,6 @@ impl Lab {
         let mut stray = parsed.peek().clone();
         stray.number = number + 1;
         stray.attempt = AttemptId([7; 16]);
-        if let Some(previous) = &mut stray.previous {
-            previous.number = number;
-            previous.attempt = AttemptId([9; 16]);
-        }
         stray.tail.clear();
         stray.sequence = stray.root_sequence;
         self.machine.store().replace(&names::head(volume, number + 1), Some(stray.encode().into()));

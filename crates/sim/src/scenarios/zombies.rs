@@ -3,7 +3,7 @@
 use super::{Scenario, plain, store::few_heads};
 use crate::{
     Hold, Request, StoreFault, When,
-    lab::{Fall, Lab, Outcome, violation},
+    lab::{Fall, Lab, Outcome, Setup, violation},
 };
 
 pub(super) fn all() -> Vec<Scenario> {
@@ -13,6 +13,7 @@ pub(super) fn all() -> Vec<Scenario> {
         two("zombie-unanswered", zombie_unanswered),
         two("late-head", late_head),
         two("paused-claimer", paused_claimer),
+        Scenario { setup: one_head, ..two("void-claim", void_claim) },
         two("partition", partition),
         Scenario { cut: false, ..two("stray", stray) },
     ]
@@ -101,6 +102,30 @@ fn paused_claimer(lab: &mut Lab) -> Outcome {
     lab.read_all()?;
     let _ = lab.stray_write(0, 40)?;
     commits(lab, 3)?;
+    lab.read_all()
+}
+
+fn one_head() -> Setup {
+    let mut setup = few_heads();
+    setup.limits.heads_kept = 1;
+    setup
+}
+
+/// Rules H2 and H3: a void claim lies right below the newest head, where that one's predecessor was.
+fn void_claim(lab: &mut Lab) -> Outcome {
+    lab.open(0)?;
+    commits(lab, 2)?;
+    lab.machine().store().fail(When::next(Request::Put, "heads/").host(2), StoreFault::Parked);
+    let claim = lab.begin_open(1);
+    lab.run_until("a claim is sent", |lab| lab.machine().store().parked() == 1)?;
+    lab.host(1).pause();
+    commits(lab, 2)?;
+    lab.machine().store().deliver();
+    lab.host(1).resume();
+    let opened = lab.wait(claim)?;
+    lab.end_open(1, opened)?.map_err(violation)?;
+    lab.read_all()?;
+    commits(lab, 2)?;
     lab.read_all()
 }
 
