@@ -30,7 +30,7 @@ pub(crate) fn write(directory: &Path, conditions: &Conditions, measured: &[Measu
     std::fs::write(directory.join("bench.svg"), chart.svg())?;
     let lines: Vec<String> = conditions.lines().iter().map(|line| format!("- {line}")).collect();
     let tables: Vec<String> = measured.iter().map(report::table).collect();
-    let text = format!("# Last full run\n\n{}\n\n{}", lines.join("\n"), tables.join("\n"));
+    let text = format!("# The last run that was kept\n\n{}\n\n{}", lines.join("\n"), tables.join("\n"));
     std::fs::write(directory.join("bench.md"), text)?;
     Ok(())
 }
