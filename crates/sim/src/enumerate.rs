@@ -120,7 +120,7 @@ pub fn aftermath(lab: &mut Lab, site: usize, variant: u64) -> Outcome {
         crash_while_opening(lab, site, variant)?;
     }
     if lab.reopen(owner)? {
-        if variant % 4 == 0 {
+        if variant.is_multiple_of(4) {
             // What an opening found is durable, though nothing was flushed since.
             lab.fall(owner, Fall::Power(Survival::OnlySynced));
             lab.reopen(owner)?;

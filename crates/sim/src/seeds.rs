@@ -208,6 +208,14 @@ impl History {
         if self.lab.has_stopped(owner) {
             self.lab.reopen(owner)?;
         }
+        // What began while there were faults may have failed with them.
+        if self.lab.waiting() > 0 {
+            self.lab.run_ms(SETTLED_WITHIN_MS)?;
+        }
+        self.lab.reap_later()?;
+        if self.lab.waiting() > 0 {
+            return Err(violation(format!("{} changes wait for nothing", self.lab.waiting())));
+        }
         let write = self.lab.fresh(3, 5);
         self.lab.change(&[write])?;
         self.lab.flush()?;

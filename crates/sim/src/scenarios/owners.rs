@@ -31,7 +31,7 @@ fn recovery(lab: &mut Lab) -> Outcome {
         let round = round as u64;
         lab.open(0)?;
         lab.write(round * 2, 3)?;
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             lab.flush()?;
         }
         lab.write(30, 2)?;
@@ -44,7 +44,7 @@ fn recovery(lab: &mut Lab) -> Outcome {
 
 /// Power fails with much unsynced, and again soon after: what an older epoch left behind stays dead (W2, W3).
 fn torn(lab: &mut Lab) -> Outcome {
-    for round in 0..6 {
+    for round in 0..3 {
         lab.open(0)?;
         lab.write(0, 1)?;
         lab.flush()?;
@@ -56,7 +56,10 @@ fn torn(lab: &mut Lab) -> Outcome {
         for lba in 0..4 {
             lab.write(10 + lba, 1)?;
         }
-        lab.fall(0, if round % 2 == 0 { Fall::Kill } else { Fall::Power(Survival::Subset(round + 100)) });
+        lab.fall(
+            0,
+            if round.is_multiple_of(2) { Fall::Kill } else { Fall::Power(Survival::Subset(round + 100)) },
+        );
     }
     lab.open(0)
 }

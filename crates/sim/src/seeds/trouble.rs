@@ -81,20 +81,33 @@ impl History {
         }
         // Some time may pass, in which late requests arrive.
         let ms = self.random.below(2) * self.random.below(70_000);
-        self.lab.run_ms(ms)?;
+        match self.lab.run_ms(ms) {
+            // A writer that lost the volume long ago.
+            Err(Stop::Crashed) => drop(self.bury_crashed()),
+            outcome => outcome?,
+        }
         self.open(site)
     }
 
     /// A planned crash has come.
     pub(super) fn crashed(&mut self) -> Outcome {
-        let Some(site) = self.lab.crashed_site() else {
-            return Err(violation("a crash of nobody"));
-        };
-        let owns = site == self.lab.owner();
-        self.crashes += 1;
-        let fall = self.fall();
-        self.lab.fall(site, fall);
-        if owns { self.come_back(site, fall) } else { Ok(()) }
+        let owner = self.lab.owner();
+        match self.bury_crashed().into_iter().find(|(site, _)| *site == owner) {
+            Some((site, fall)) => self.come_back(site, fall),
+            None => Ok(()),
+        }
+    }
+
+    /// Says of all hosts that reached their crash point what kind of crash it was.
+    fn bury_crashed(&mut self) -> Vec<(usize, Fall)> {
+        let mut buried = Vec::new();
+        while let Some(site) = self.lab.crashed_site() {
+            let fall = self.fall();
+            self.crashes += 1;
+            self.lab.fall(site, fall);
+            buried.push((site, fall));
+        }
+        buried
     }
 
     /// The volume has stopped itself: after a failed write or sync, or because it was fenced.
@@ -115,9 +128,13 @@ impl History {
                 }
                 Ok(false) => {
                     self.lab.fall(site, Fall::Kill);
-                    self.lab.run_ms(20_000)?;
+                    if self.lab.run_ms(20_000) == Err(Stop::Crashed) {
+                        self.bury_crashed();
+                    }
                 }
                 Err(Stop::Crashed) => {
+                    // This host, or another one: then the opening has to be begun again too.
+                    self.bury_crashed();
                     self.crashes += 1;
                     let fall = self.fall();
                     self.lab.fall(site, fall);
