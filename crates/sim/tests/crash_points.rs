@@ -46,6 +46,7 @@ scenarios! {
     store_without_sync "store-without-sync",
     recovery "recovery",
     torn "torn",
+    fresh_log "fresh-log",
     takeover "takeover",
     stale_log "stale-log",
     delete "delete",

@@ -4,14 +4,15 @@ use esker_engine::EngineError;
 
 use super::{Scenario, plain};
 use crate::{
-    Survival,
-    lab::{Fall, Lab, Outcome, VOLUME, violation},
+    Side, Survival,
+    lab::{Fall, Lab, Outcome, Stop, VOLUME, violation},
 };
 
 pub(super) fn all() -> Vec<Scenario> {
     vec![
         plain("recovery", recovery),
         plain("torn", torn),
+        Scenario { cut: false, ..plain("fresh-log", fresh_log) },
         Scenario { sites: 2, ..plain("takeover", takeover) },
         Scenario { sites: 2, ..plain("stale-log", stale_log) },
         Scenario { sites: 2, ..plain("delete", delete) },
@@ -60,6 +61,27 @@ fn torn(lab: &mut Lab) -> Outcome {
             0,
             if round.is_multiple_of(2) { Fall::Kill } else { Fall::Power(Survival::Subset(round + 100)) },
         );
+    }
+    lab.open(0)
+}
+
+/// A run is killed at each step of making a fresh log; what the next one flushes survives a power loss.
+fn fresh_log(lab: &mut Lab) -> Outcome {
+    for step in 1..=12 {
+        let host = lab.host(0);
+        host.crash_at(host.steps() + step, Side::After);
+        match lab.try_open(0) {
+            Err(Stop::Crashed) => {}
+            other => other?.map_err(violation)?,
+        }
+        lab.fall(0, Fall::Kill);
+        lab.open(0)?;
+        lab.write(step, 2)?;
+        lab.flush()?;
+        lab.fall(0, Fall::Power(Survival::OnlySynced));
+        lab.open(0)?;
+        // The next opening begins with no log at all.
+        lab.drain()?;
     }
     lab.open(0)
 }
