@@ -116,14 +116,18 @@ pub fn next_seal(view: &View, durability: Durability, stored: &Yield) -> Choice 
 
 /// How many more bytes of log could change the choice, when records wait already: as little as a record for each
 /// block, so that trims count too.
-pub fn bytes_before_next_look(view: &View, stored: &Yield) -> u64 {
+pub fn bytes_before_next_look(view: &View, durability: Durability, stored: &Yield) -> u64 {
     if view.in_flight >= SEALS_IN_FLIGHT_MAX {
         return u64::MAX;
     }
     let half = view.dirty_bound / 2;
-    let blocks =
-        stored.blocks_per_segment().min(half / BLOCK_BYTES as u64).saturating_sub(view.backlog_blocks);
-    let records = blocks * RECORD_ALIGN as u64;
+    let half_blocks = half / BLOCK_BYTES as u64;
+    let blocks = match durability {
+        // A segment's worth is no reason to seal it.
+        Durability::Ephemeral => half_blocks,
+        Durability::Bounded { .. } => stored.blocks_per_segment().min(half_blocks),
+    };
+    let records = blocks.saturating_sub(view.backlog_blocks) * RECORD_ALIGN as u64;
     records.min(half.saturating_sub(view.dirty_bytes)).max(RECORD_ALIGN as u64)
 }
 
@@ -181,6 +185,13 @@ mod tests {
         assert_eq!(next_seal(&old, Durability::Ephemeral, &Yield::default()), Choice::Idle);
         let full = View { dirty_bytes: 1 << 29, backlog_blocks: 1 << 17, ..old };
         assert!(matches!(next_seal(&full, Durability::Ephemeral, &Yield::default()), Choice::Seal { .. }));
+    }
+
+    #[test]
+    fn an_ephemeral_volume_is_not_looked_at_for_every_write() {
+        let backlog = View { backlog_blocks: 100_000, dirty_bytes: 100_000 * 4_160, ..view() };
+        let more = bytes_before_next_look(&backlog, Durability::Ephemeral, &Yield::default());
+        assert!(more > 1_000_000, "woken after {more} bytes");
     }
 
     #[test]

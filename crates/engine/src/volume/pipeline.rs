@@ -186,7 +186,8 @@ impl Pipeline {
             writer.wake_at.store(writer.log.end_position() + 1, Ordering::Release);
             fence(Ordering::SeqCst);
             let view = self.view(writer, draining);
-            let choice = policy::next_seal(&view, self.volume.effective.durability, &self.stored);
+            let durability = self.volume.effective.durability;
+            let choice = policy::next_seal(&view, durability, &self.stored);
             if let Choice::Seal { blocks_max } = choice {
                 let cut = writer.log.cut(blocks_max).expect("a backlog was seen, and only this task cuts");
                 self.seals.push(Box::pin(seal_and_upload(self.volume.clone(), self.next_order, cut)));
@@ -195,7 +196,7 @@ impl Pipeline {
             }
             if view.oldest_age_ms.is_some() {
                 // What is there waits for time, for room or for a seal: a further write alone changes little.
-                let more = policy::bytes_before_next_look(&view, &self.stored);
+                let more = policy::bytes_before_next_look(&view, durability, &self.stored);
                 writer.wake_at.store(writer.log.end_position().saturating_add(more), Ordering::Release);
             }
             if let Choice::Wait { ms } = choice {
@@ -220,9 +221,7 @@ impl Pipeline {
     }
 
     fn begin_checkpoint(&mut self) {
-        let Some(chain) = &self.chain else {
-            return;
-        };
+        let Some(chain) = &self.chain else { return };
         if chain.newest().tail.len() >= CHECKPOINT_AT {
             let changes: Vec<_> = self.tail.iter().map(|index| (index.id, index.clone())).collect();
             let head = chain.newest();
@@ -237,9 +236,7 @@ impl Pipeline {
         if self.written.is_empty() && !self.too_many_heads() {
             return;
         }
-        let Some(mut heads) = self.heads.take() else {
-            return;
-        };
+        let Some(mut heads) = self.heads.take() else { return };
         self.written.drain(..).for_each(|head| heads.written(head));
         self.heads_known = heads.count();
         let volume = self.volume.clone();
@@ -266,9 +263,7 @@ impl Pipeline {
         if self.too_many_heads() {
             return;
         }
-        let Some(chain) = &self.chain else {
-            return;
-        };
+        let Some(chain) = &self.chain else { return };
         let root = self.new_root.take();
         let folded = root.as_ref().map_or(0, |root| root.sequence);
         let tail = chain.newest().tail.iter().filter(|segment| segment.last_sequence > folded).count();
