@@ -12,12 +12,13 @@ use esker_io::{BoxFuture, sync::Mutex};
 
 use crate::{
     EngineError, Result,
+    budget::Budget,
     commit::{self, Owner},
     log::LogDirectory,
     pool::Pool,
     recover::{self, Opening, Report},
     segment_ids::SegmentIds,
-    volume::{Budget, Limits, Volume},
+    volume::{Limits, Volume},
 };
 
 /// Starts a task beside the caller.

@@ -48,7 +48,7 @@ pub(crate) use chunk::ChunkTable;
 pub(crate) use files::LogDirectory;
 use files::{FileRequest, Spare};
 
-use crate::{EngineError, Result, volume::Budget};
+use crate::{EngineError, Result, budget::Budget};
 
 /// Log files kept for use again; a recycled file syncs several times faster than a new one.
 const SPARE_FILES_MAX: usize = 8;

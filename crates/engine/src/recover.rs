@@ -24,7 +24,9 @@ use esker_io::{BoxFuture, Bug, planted};
 use futures_util::future::try_join_all;
 
 use crate::{
-    EngineError, Result, checkpoint,
+    EngineError, Result,
+    budget::Budget,
+    checkpoint,
     commit::{self, Chain, Claim, Intent, Owner},
     core::{fold::check_runs, heads::HeadFacts, map::Map},
     log::{
@@ -34,9 +36,7 @@ use crate::{
     pool::{Newest, Pool},
     reclaim::Heads,
     segment_ids::SegmentIds,
-    volume::{
-        Budget, Committed, Effective, Identity, Limits, Pipeline, PipelineStart, Volume, Writer, blocks_of,
-    },
+    volume::{Committed, Effective, Identity, Limits, Pipeline, PipelineStart, Volume, Writer, blocks_of},
 };
 
 pub use crate::log::scan::Torn;

@@ -1,6 +1,5 @@
 //! An open volume: its map, its log, and the state that front ends and the pipeline share.
 
-mod budget;
 mod change;
 mod pipeline;
 mod read;
@@ -21,7 +20,6 @@ use esker_io::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
 
-pub(crate) use budget::Budget;
 pub use change::{Change, OwnedChange, WriteStep};
 pub(crate) use pipeline::{Pipeline, Start as PipelineStart};
 pub use read::{ExtentState, ReadStep};
@@ -29,6 +27,7 @@ pub use status::{Status, VolumeStatus};
 
 use crate::{
     EngineError, Result,
+    budget::Budget,
     core::{heads::HEADS_KEPT, map::Map},
     log::Log,
     pool::Pool,

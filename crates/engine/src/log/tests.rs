@@ -47,7 +47,7 @@ fn open(world: &World, epoch: u64, covered: u64) -> (Log, Scan0) {
         pending: found.records.into(),
         next_chunk: found.next_chunk,
         files: found.files,
-        budget: Arc::new(crate::volume::Budget::new(u64::MAX)),
+        budget: Arc::new(crate::budget::Budget::new(u64::MAX)),
     };
     let identity = LogIdentity { volume: VOLUME, log: LOG, epoch };
     (Log::start(world.clone(), identity, start).unwrap(), summary)
