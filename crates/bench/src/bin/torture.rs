@@ -13,7 +13,7 @@ const USAGE: &str = "usage: torture --esker PROGRAM [--rounds N] [--store file|s
                      [--pause MS] [--seed S]
   --rounds N       kills, 100 by default
   --store s3       a SeaweedFS server started for the run (ESKER_WEED names the program); file by default
-  --lose-local     the local directory is lost with each kill: what is found must be a prefix, not older than N
+  --lose-local     the local directory is lost with each kill: what is found must be a prefix, with --pause not older than N
   --bound SECONDS  N of bounded(N), 5 by default
   --pause MS       a writer's rest after each batch of 16; with 100 only the age of writes seals them; 0 by default
   --seed S         times and addresses, 1 by default";

@@ -65,3 +65,11 @@ fn a_prefix_survives_the_local_directory_on_s3() {
     let (pool, environment) = (Some(server.url("torture")), server.environment());
     rounds(&Config { pool, environment, lose_local: true, ..config() });
 }
+
+#[test]
+fn slow_writers_lose_nothing_older_than_the_bound_on_s3() {
+    let server = Seaweed::start(&Seaweed::program().unwrap()).unwrap();
+    let (pool, environment) = (Some(server.url("torture")), server.environment());
+    let pause = Duration::from_millis(50);
+    rounds(&Config { pool, environment, lose_local: true, pause, ..config() });
+}
