@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
+pub use esker_engine::volume::{Change, OwnedChange as Owned};
 use futures_util::future::BoxFuture;
 
 /// What came of the quick form of a call.
@@ -44,95 +44,6 @@ impl fmt::Display for Failure {
             Failure::Invalid => "invalid request",
             Failure::Shutdown => "the volume is being closed",
         })
-    }
-}
-
-/// A change of a volume's contents. Offsets and lengths are in bytes, of any alignment, inside the volume and
-/// never zero bytes long.
-#[derive(Clone, Copy, Debug)]
-pub enum Change<'a> {
-    /// Write `data` at `offset`.
-    Write {
-        /// First byte.
-        offset: u64,
-        /// What to write.
-        data: &'a [u8],
-    },
-    /// The range is no longer needed. It may read as anything afterwards.
-    Trim {
-        /// First byte.
-        offset: u64,
-        /// Bytes.
-        length: u64,
-    },
-    /// The range reads as zeros afterwards.
-    Zero {
-        /// First byte.
-        offset: u64,
-        /// Bytes.
-        length: u64,
-        /// Whether the range may become a hole.
-        may_trim: bool,
-    },
-}
-
-impl Change<'_> {
-    /// The same change with its data copied, for [`Device::change_later`].
-    pub fn to_owned(&self) -> Owned {
-        match *self {
-            Change::Write { offset, data } => Owned::Write { offset, data: Bytes::copy_from_slice(data) },
-            Change::Trim { offset, length } => Owned::Trim { offset, length },
-            Change::Zero { offset, length, may_trim } => Owned::Zero { offset, length, may_trim },
-        }
-    }
-}
-
-/// A [`Change`] that owns its data.
-#[derive(Clone, Debug)]
-pub enum Owned {
-    /// As [`Change::Write`].
-    Write {
-        /// First byte.
-        offset: u64,
-        /// What to write.
-        data: Bytes,
-    },
-    /// As [`Change::Trim`].
-    Trim {
-        /// First byte.
-        offset: u64,
-        /// Bytes.
-        length: u64,
-    },
-    /// As [`Change::Zero`].
-    Zero {
-        /// First byte.
-        offset: u64,
-        /// Bytes.
-        length: u64,
-        /// Whether the range may become a hole.
-        may_trim: bool,
-    },
-}
-
-impl Owned {
-    /// The borrowed form of this change.
-    pub fn borrow(&self) -> Change<'_> {
-        match self {
-            Owned::Write { offset, data } => Change::Write { offset: *offset, data },
-            Owned::Trim { offset, length } => Change::Trim { offset: *offset, length: *length },
-            Owned::Zero { offset, length, may_trim } => {
-                Change::Zero { offset: *offset, length: *length, may_trim: *may_trim }
-            }
-        }
-    }
-
-    /// How many bytes of data it holds in memory.
-    pub fn data_bytes(&self) -> usize {
-        match self {
-            Owned::Write { data, .. } => data.len(),
-            Owned::Trim { .. } | Owned::Zero { .. } => 0,
-        }
     }
 }
 

@@ -46,9 +46,8 @@ impl Device for Volume {
             steps.extend(batch.iter().map(|_| Step::Failed(Failure::ReadOnly)));
             return;
         }
-        let batch: Vec<volume::Change<'_>> = batch.iter().map(|change| (*change).into()).collect();
         let mut made = Vec::with_capacity(batch.len());
-        Volume::change(self, &batch, &mut made);
+        Volume::change(self, batch, &mut made);
         steps.extend(made.into_iter().map(|step| match step {
             WriteStep::Done => Step::Done,
             WriteStep::Later => Step::Later,
@@ -58,7 +57,7 @@ impl Device for Volume {
 
     fn change_later(self: Arc<Self>, change: Owned) -> BoxFuture<'static, Result<(), Failure>> {
         let volume = self.clone();
-        let made = Volume::change_later(self, change.into());
+        let made = Volume::change_later(self, change);
         made.map(move |made| made.map_err(|error| failed(&volume, "change", &error))).boxed()
     }
 
@@ -106,26 +105,6 @@ impl Exports for Host {
 
     fn names(&self) -> Vec<String> {
         self.volumes().iter().map(|volume| volume.name().to_owned()).collect()
-    }
-}
-
-impl<'a> From<Change<'a>> for volume::Change<'a> {
-    fn from(change: Change<'a>) -> Self {
-        match change {
-            Change::Write { offset, data } => Self::Write { offset, data },
-            Change::Trim { offset, length } => Self::Trim { offset, length },
-            Change::Zero { offset, length, may_trim } => Self::Zero { offset, length, may_trim },
-        }
-    }
-}
-
-impl From<Owned> for volume::OwnedChange {
-    fn from(change: Owned) -> Self {
-        match change {
-            Owned::Write { offset, data } => Self::Write { offset, data },
-            Owned::Trim { offset, length } => Self::Trim { offset, length },
-            Owned::Zero { offset, length, may_trim } => Self::Zero { offset, length, may_trim },
-        }
     }
 }
 

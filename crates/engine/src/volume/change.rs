@@ -62,6 +62,14 @@ pub enum OwnedChange {
 }
 
 impl OwnedChange {
+    /// How many bytes of data it holds in memory.
+    pub fn data_bytes(&self) -> usize {
+        match self {
+            Self::Write { data, .. } => data.len(),
+            Self::Trim { .. } | Self::Zero { .. } => 0,
+        }
+    }
+
     /// The same change, borrowed.
     pub fn borrow(&self) -> Change<'_> {
         match self {
@@ -75,6 +83,17 @@ impl OwnedChange {
 }
 
 impl Change<'_> {
+    /// The same change with its data copied, for [`Device::change_later`].
+    pub fn to_owned(&self) -> OwnedChange {
+        match *self {
+            Change::Write { offset, data } => {
+                OwnedChange::Write { offset, data: Bytes::copy_from_slice(data) }
+            }
+            Change::Trim { offset, length } => OwnedChange::Trim { offset, length },
+            Change::Zero { offset, length, may_trim } => OwnedChange::Zero { offset, length, may_trim },
+        }
+    }
+
     pub(super) fn range(&self) -> (u64, u64) {
         match *self {
             Self::Write { offset, data } => (offset, data.len() as u64),
