@@ -10,7 +10,7 @@ pub use json::json;
 pub use svg::{Bar, Chart};
 pub use text::{duration, table};
 
-use crate::{jobs::Job, scenarios::Table, slices::Row};
+use crate::{jobs::Job, scenarios::Table, slices::Compared};
 
 /// Where and how it was measured: what every figure has to be read with.
 #[derive(Debug, Clone)]
@@ -33,8 +33,8 @@ pub struct Conditions {
 pub struct Finished {
     /// Which.
     pub job: Job,
-    /// The reference first.
-    pub rows: Vec<Row>,
+    /// What came of it.
+    pub compared: Compared,
 }
 
 /// Anything that was measured.

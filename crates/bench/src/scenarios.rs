@@ -76,7 +76,7 @@ pub struct Settings<'a> {
 
 impl Settings<'_> {
     fn start(&self, esker: EskerSettings, exports: usize, size_bytes: u64) -> Result<Server> {
-        let plan = Plan { esker, exports, size_bytes };
+        let plan = Plan { esker, before: None, exports, size_bytes };
         Server::start(Peer::Esker, &self.directory.join("esker"), &plan, self.stop)
     }
 }

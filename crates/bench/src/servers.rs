@@ -25,6 +25,8 @@ const START_MAX: Duration = Duration::from_secs(30);
 pub enum Peer {
     /// Us.
     Esker,
+    /// Us, another build.
+    EskerBefore,
     /// Memory behind the reference server.
     NbdkitMemory,
     /// Nothing behind the reference server.
@@ -40,8 +42,9 @@ pub enum Peer {
 }
 
 /// All, in the order of the tables.
-pub const PEERS: [Peer; 7] = [
+pub const PEERS: [Peer; 8] = [
     Peer::Esker,
+    Peer::EskerBefore,
     Peer::NbdkitMemory,
     Peer::NbdkitNull,
     Peer::NbdkitFile,
@@ -55,6 +58,7 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Self::Esker => "esker",
+            Self::EskerBefore => "esker-before",
             Self::NbdkitMemory => "nbdkit-memory",
             Self::NbdkitNull => "nbdkit-null",
             Self::NbdkitFile => "nbdkit-file",
@@ -64,10 +68,16 @@ impl Peer {
         }
     }
 
-    /// Whether it is on this machine.
+    /// Whether it is a build of Esker.
+    pub fn is_esker(self) -> bool {
+        matches!(self, Self::Esker | Self::EskerBefore)
+    }
+
+    /// Whether it is on this machine; another build of Esker is only where somebody says that it is.
     pub fn is_installed(self) -> bool {
         match self {
             Self::Esker => true,
+            Self::EskerBefore => false,
             Self::NbdkitMemory | Self::NbdkitNull | Self::NbdkitFile => in_path("nbdkit"),
             Self::QemuRaw | Self::QemuQcow2 => in_path("qemu-nbd") && in_path("qemu-img"),
             Self::S3backer => in_path("s3backer"),
@@ -81,7 +91,7 @@ impl Peer {
 
     /// Whether one process of it serves many exports.
     pub fn has_many_exports(self) -> bool {
-        matches!(self, Self::Esker | Self::NbdkitMemory | Self::NbdkitNull)
+        self.is_esker() || matches!(self, Self::NbdkitMemory | Self::NbdkitNull)
     }
 }
 
@@ -96,10 +106,26 @@ pub fn in_path(program: &str) -> bool {
 pub struct Plan {
     /// How Esker is set up.
     pub esker: EskerSettings,
+    /// Another build of Esker, that is set up the same way.
+    pub before: Option<PathBuf>,
     /// How many exports, named `v0`, `v1` and so on.
     pub exports: usize,
     /// The size of each.
     pub size_bytes: u64,
+}
+
+impl Plan {
+    /// How a peer that is Esker is set up; none of others.
+    fn esker(&self, peer: Peer) -> Result<Option<EskerSettings>> {
+        Ok(match peer {
+            Peer::Esker => Some(self.esker.clone()),
+            Peer::EskerBefore => {
+                let program = self.before.clone().context("no other build of esker was named")?;
+                Some(EskerSettings { program, ..self.esker.clone() })
+            }
+            _ => None,
+        })
+    }
 }
 
 /// A server that runs.
@@ -117,14 +143,15 @@ impl Server {
     /// Starts one with its files in `directory`, which is made, and waits until it serves.
     pub fn start(peer: Peer, directory: &Path, plan: &Plan, stop: &AtomicBool) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
-        let (command, socket) = match peer {
-            Peer::Esker => esker::command(directory, &plan.esker),
-            _ => peers::command(peer, directory, plan)?,
+        let esker = plan.esker(peer)?;
+        let (command, socket) = match &esker {
+            Some(settings) => esker::command(directory, settings),
+            None => peers::command(peer, directory, plan)?,
         };
         let mut server = Self::spawn(peer, command, socket, directory)?;
-        if peer == Peer::Esker {
+        if let Some(settings) = &esker {
             server.wait_until(stop, |server| Ok(server.socket.exists()))?;
-            esker::make_volumes(directory, plan)?;
+            esker::make_volumes(directory, settings, plan)?;
         }
         server.wait_until(stop, |server| Ok(Client::connect(&server.socket, "v0").is_ok()))?;
         Ok(server)

@@ -52,9 +52,28 @@ pub struct Row {
     pub memory_bytes: u64,
 }
 
+/// What came of a job.
+pub struct Compared {
+    /// The reference first.
+    pub rows: Vec<Row>,
+    /// Esker against another build of it.
+    pub change: Option<Change>,
+}
+
+/// Esker against another build of it, in slices of their own, next to each other.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// Requests per second.
+    pub rate: Spread,
+    /// Processor time for a request.
+    pub cpu: Spread,
+}
+
 /// Somebody who is asked, in slices.
 struct Contender {
     name: String,
+    /// None: the raw disk.
+    peer: Option<Peer>,
     way: Way,
     rates: Vec<f64>,
     ratios: Vec<f64>,
@@ -69,11 +88,18 @@ enum Way {
     Raw(RawDisk),
 }
 
+/// Figures of one slice: requests per second, and the server's seconds of processor time for each.
+#[derive(Clone, Copy)]
+struct Figures {
+    rate: f64,
+    cpu: f64,
+}
+
 /// One slice: what came of it, and the server's processor time.
 type Slice = (Outcome, Option<Duration>);
 
 /// Runs a job on all servers that can do it.
-pub fn run(job: &Job, settings: &Settings<'_>) -> Result<Vec<Row>> {
+pub fn run(job: &Job, settings: &Settings<'_>) -> Result<Compared> {
     let mut contenders = Vec::new();
     for peer in settings.peers.iter().filter(|peer| job.exports == 1 || peer.has_many_exports()) {
         let context = || format!("{} on {}", job.name, peer.name());
@@ -83,12 +109,13 @@ pub fn run(job: &Job, settings: &Settings<'_>) -> Result<Vec<Row>> {
         contenders.push(Contender::raw(job, settings)?);
     }
     let (reference, others) = contenders.split_first_mut().context("no server can do this job")?;
-    for _ in 0..settings.slices {
+    let mut changes = Vec::new();
+    for round in 0..settings.slices {
         for contender in &mut *others {
             let mut pair = || -> Result<()> {
                 let beside = reference.slice(job, settings)?;
-                let rate = contender.slice(job, settings)?;
-                contender.ratios.push(rate / beside);
+                let own = contender.slice(job, settings)?;
+                contender.ratios.push(own.rate / beside.rate);
                 Ok(())
             };
             pair().with_context(|| format!("{} on {}", job.name, contender.name))?;
@@ -96,8 +123,31 @@ pub fn run(job: &Job, settings: &Settings<'_>) -> Result<Vec<Row>> {
         if others.is_empty() {
             reference.slice(job, settings)?;
         }
+        changes.extend(change(others, round, job, settings)?);
     }
-    Ok(contenders.into_iter().map(Contender::row).collect())
+    let change = (!changes.is_empty()).then(|| Change {
+        rate: spread(&changes.iter().map(|(now, before)| now.rate / before.rate).collect::<Vec<_>>()),
+        cpu: spread(&changes.iter().map(|(now, before)| now.cpu / before.cpu).collect::<Vec<_>>()),
+    });
+    Ok(Compared { rows: contenders.into_iter().map(Contender::row).collect(), change })
+}
+
+/// A slice of each of two builds of Esker, if both take part and neither is the reference; in every second round
+/// the other one begins.
+fn change(
+    others: &mut [Contender],
+    round: usize,
+    job: &Job,
+    settings: &Settings<'_>,
+) -> Result<Option<(Figures, Figures)>> {
+    let place = |others: &[Contender], peer| others.iter().position(|other| other.peer == Some(peer));
+    let (Some(now), Some(before)) = (place(others, Peer::Esker), place(others, Peer::EskerBefore)) else {
+        return Ok(None);
+    };
+    let order = if round.is_multiple_of(2) { [before, now] } else { [now, before] };
+    let [first, second] = order.map(|place| others[place].slice(job, settings));
+    let (first, second) = (first?, second?);
+    Ok(Some(if order[0] == now { (first, second) } else { (second, first) }))
 }
 
 impl Contender {
@@ -113,7 +163,7 @@ impl Contender {
         for connection in connections.iter_mut().take(job.exports) {
             connection.prepare(job.load.area_bytes, settings.stop)?;
         }
-        if job.state != State::Written && peer == Peer::Esker {
+        if job.state != State::Written && peer.is_esker() {
             drop(connections);
             server.terminate()?;
             server = Server::start(peer, &directory, &plan, settings.stop)?;
@@ -126,28 +176,29 @@ impl Contender {
             Asker::Batching => Way::Batching { server, connections },
             Asker::Fio => Way::Fio { server },
         };
-        Ok(Self::new(peer.name().to_owned(), way))
+        Ok(Self::new(peer.name().to_owned(), Some(peer), way))
     }
 
     fn raw(job: &Job, settings: &Settings<'_>) -> Result<Self> {
         let raw = RawDisk::new(&settings.directory.join("raw"), job.connections)?;
-        Ok(Self::new("raw write+fdatasync".to_owned(), Way::Raw(raw)))
+        Ok(Self::new("raw write+fdatasync".to_owned(), None, Way::Raw(raw)))
     }
 
-    fn new(name: String, way: Way) -> Self {
+    fn new(name: String, peer: Option<Peer>, way: Way) -> Self {
         let total = Outcome::default();
-        Self { name, way, rates: Vec::new(), ratios: Vec::new(), cpu: Vec::new(), total }
+        Self { name, peer, way, rates: Vec::new(), ratios: Vec::new(), cpu: Vec::new(), total }
     }
 
-    /// One slice; returns its rate.
-    fn slice(&mut self, job: &Job, settings: &Settings<'_>) -> Result<f64> {
+    /// One slice.
+    fn slice(&mut self, job: &Job, settings: &Settings<'_>) -> Result<Figures> {
         ensure!(!stopped(settings.stop), "interrupted");
         let (outcome, cpu) = self.way.slice(job, settings)?;
         ensure!(outcome.requests > 0, "nothing was answered");
         self.rates.push(outcome.rate());
-        self.cpu.extend(cpu.map(|cpu| cpu.as_secs_f64() / outcome.requests as f64));
+        let cpu = cpu.map(|cpu| cpu.as_secs_f64() / outcome.requests as f64);
+        self.cpu.extend(cpu);
         self.total.append(&outcome);
-        Ok(outcome.rate())
+        Ok(Figures { rate: outcome.rate(), cpu: cpu.unwrap_or(f64::NAN) })
     }
 
     fn row(self) -> Row {
@@ -188,7 +239,7 @@ impl Way {
 
 /// What a server does behind its guests' backs must not fall on its neighbour.
 fn ready(job: &Job, server: &Server, stop: &AtomicBool) -> Result<()> {
-    if server.peer == Peer::Esker {
+    if server.peer.is_esker() {
         server.settle(Duration::from_secs(20), stop);
     }
     if job.state == State::Cold {

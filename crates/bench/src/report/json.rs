@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{Conditions, Finished, Measured};
 use crate::{
     scenarios::{Cell, Table},
-    slices::Row,
+    slices::{Change, Row},
+    statistics::Spread,
 };
 
 /// Conditions, and each job with its rows; times in nanoseconds.
@@ -48,8 +49,15 @@ fn job(finished: &Finished) -> Value {
         "name": finished.job.name,
         "what": finished.job.what,
         "request_bytes": finished.job.load.request_bytes,
-        "rows": finished.rows.iter().map(row).collect::<Vec<_>>(),
+        "rows": finished.compared.rows.iter().map(row).collect::<Vec<_>>(),
+        "change": finished.compared.change.as_ref().map(change),
     })
+}
+
+/// Esker against another build of it.
+fn change(change: &Change) -> Value {
+    let ratio = |spread: Spread| json!({ "ratio": spread.median, "low": spread.low, "high": spread.high });
+    json!({ "rate": ratio(change.rate), "cpu": ratio(change.cpu) })
 }
 
 fn row(row: &Row) -> Value {

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::{Finished, Measured};
-use crate::{scenarios::Cell, slices::Row};
+use crate::{
+    scenarios::Cell,
+    slices::{Change, Row},
+    statistics::Spread,
+};
 
 const HEAD: [&str; 8] = ["", "rate", "ratio", "p50", "p99", "max", "CPU/request", "memory"];
 
@@ -12,7 +16,7 @@ pub fn table(measured: &Measured) -> String {
     let (name, what, lines) = match measured {
         Measured::Job(finished) => {
             let head = HEAD.map(str::to_owned).to_vec();
-            let rows = finished.rows.iter().map(|row| cells(finished, row).to_vec());
+            let rows = finished.compared.rows.iter().map(|row| cells(finished, row).to_vec());
             (finished.job.name, finished.job.what, std::iter::once(head).chain(rows).collect())
         }
         Measured::Scenario(table) => {
@@ -21,7 +25,24 @@ pub fn table(measured: &Measured) -> String {
             (table.scenario.name(), table.scenario.what(), std::iter::once(head).chain(rows).collect())
         }
     };
-    format!("**{name}**: {what}\n\n{}", grid(lines))
+    let notes = match measured {
+        Measured::Job(finished) => finished.compared.change.as_ref().map_or_else(String::new, change),
+        Measured::Scenario(_) => String::new(),
+    };
+    format!("**{name}**: {what}\n\n{}{notes}", grid(lines))
+}
+
+/// Esker against another build of it.
+fn change(change: &Change) -> String {
+    format!(
+        "\nesker against esker-before, side by side: rate {} ×, CPU/request {} ×\n",
+        spread(change.rate),
+        spread(change.cpu)
+    )
+}
+
+fn spread(spread: Spread) -> String {
+    format!("{:.2} ({:.2}–{:.2})", spread.median, spread.low, spread.high)
 }
 
 fn cell(cell: &Cell) -> String {
@@ -55,11 +76,8 @@ fn grid(lines: Vec<Vec<String>>) -> String {
 
 fn cells(finished: &Finished, row: &Row) -> [String; 8] {
     let latencies = &row.total.latencies;
-    let ratio = if std::ptr::eq(row, &finished.rows[0]) {
-        "1".to_owned()
-    } else {
-        format!("{:.2} ({:.2}–{:.2})", row.ratio.median, row.ratio.low, row.ratio.high)
-    };
+    let ratio =
+        if std::ptr::eq(row, &finished.compared.rows[0]) { "1".to_owned() } else { spread(row.ratio) };
     [
         row.name.clone(),
         rate(row.rate, finished.job.load.request_bytes),

@@ -23,7 +23,7 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
     for (number, (size_bytes, blocks)) in VOLUMES.into_iter().enumerate() {
         let directory = settings.directory.join(number.to_string());
         let esker = EskerSettings { durability: "ephemeral".into(), ..settings.esker.clone() };
-        let plan = Plan { esker, exports: 1, size_bytes };
+        let plan = Plan { esker, before: None, exports: 1, size_bytes };
         let server = Server::start(Peer::Esker, &directory, &plan, settings.stop)?;
         let load =
             Load { kind: Kind::Write, request_bytes: 4096, depth: 32, area_bytes: size_bytes, rate: None };

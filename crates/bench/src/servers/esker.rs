@@ -43,15 +43,15 @@ pub(super) fn command(directory: &Path, settings: &EskerSettings) -> (Command, P
 }
 
 /// Makes the volumes that are not there yet.
-pub(super) fn make_volumes(directory: &Path, plan: &Plan) -> Result<()> {
+pub(super) fn make_volumes(directory: &Path, settings: &EskerSettings, plan: &Plan) -> Result<()> {
     let made = directory.join("volumes-made");
     if made.exists() {
         return Ok(());
     }
     for number in 0..plan.exports {
-        let output = Command::new(&plan.esker.program)
+        let output = Command::new(&settings.program)
             .args(["volume", "create", &format!("v{number}"), &plan.size_bytes.to_string()])
-            .args(["--durability", &plan.esker.durability])
+            .args(["--durability", &settings.durability])
             .arg("--data")
             .arg(directory)
             .output()

@@ -32,7 +32,7 @@ pub(super) fn command(peer: Peer, directory: &Path, plan: &Plan) -> Result<(Comm
             qemu_nbd(&socket, "qcow2", &disk)
         }
         Peer::S3backer => s3backer(&socket, directory, plan.size_bytes)?,
-        Peer::Esker => bail!("esker is not a peer of itself"),
+        Peer::Esker | Peer::EskerBefore => bail!("esker is not a peer of itself"),
     };
     Ok((command, socket))
 }

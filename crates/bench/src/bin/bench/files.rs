@@ -12,7 +12,7 @@ pub(crate) fn write(directory: &Path, conditions: &Conditions, measured: &[Measu
         Measured::Scenario(_) => None,
     });
     let groups = jobs.map(|done| {
-        let bars = done.rows.iter().map(|row| Bar {
+        let bars = done.compared.rows.iter().map(|row| Bar {
             name: row.name.clone(),
             value: row.ratio.median,
             low: row.ratio.low,

@@ -88,11 +88,11 @@ fn slices(
         peers: &options.peers,
         slices: options.slices,
         slice: options.slice,
-        plan: Plan { esker, exports: 1, size_bytes: 0 },
+        plan: Plan { esker, before: options.before.clone(), exports: 1, size_bytes: 0 },
         directory,
         stop,
     };
-    Ok(Finished { job: *job, rows: slices::run(job, &settings)? })
+    Ok(Finished { job: *job, compared: slices::run(job, &settings)? })
 }
 
 fn conditions(options: &Options, directory: &Path) -> Result<Conditions> {

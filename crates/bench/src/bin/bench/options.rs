@@ -13,6 +13,8 @@ const USAGE: &str = "\
 usage: bench --esker PROGRAM [--jobs A,B] [--peers A,B] [--slices N] [--slice-ms N] [--json] [--svg DIR] ...
   --jobs A,B         jobs, or beginnings of their names; `list` shows them; all by default
   --peers A,B        peers beside esker and the reference nbdkit-memory; all that are installed by default
+  --before PROGRAM   another build of esker, that takes part as esker-before, also in slices right beside esker's
+  --reference PEER   who comes before each slice of another, nbdkit-memory by default; may be esker-before
   --slices N         slices of each server in a job, 8 by default
   --slice-ms N       length of a slice, at most 1000; 250 by default
   --durability D     of esker's volumes: ephemeral (default: nothing is stored before the dirty bound) or bounded(Ns)
@@ -52,7 +54,9 @@ fn everything() -> Vec<Work> {
 pub(crate) struct Options {
     pub(crate) esker: PathBuf,
     pub(crate) work: Vec<Work>,
+    /// The reference first.
     pub(crate) peers: Vec<Peer>,
+    pub(crate) before: Option<PathBuf>,
     pub(crate) slices: usize,
     pub(crate) slice: Duration,
     pub(crate) durability: String,
@@ -68,6 +72,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
         esker: PathBuf::new(),
         work: everything(),
         peers: PEERS.into_iter().filter(|peer| peer.is_installed()).collect(),
+        before: None,
         slices: 8,
         slice: Duration::from_millis(250),
         durability: "ephemeral".into(),
@@ -77,6 +82,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
         json: false,
         svg: None,
     };
+    let mut reference = Peer::NbdkitMemory.name().to_owned();
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().with_context(|| format!("{argument} takes a value\n{USAGE}"));
@@ -90,6 +96,8 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
                 names => options.work = work(names)?,
             },
             "--peers" => options.peers = peers(&value()?)?,
+            "--before" => options.before = Some(value()?.into()),
+            "--reference" => reference = value()?,
             "--slices" => options.slices = value()?.parse()?,
             "--slice-ms" => options.slice = Duration::from_millis(value()?.parse::<u64>()?.clamp(1, 1000)),
             "--durability" => options.durability = value()?,
@@ -107,11 +115,27 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
     }
     ensure!(options.esker.is_file(), "--esker must name the built program\n{USAGE}");
     ensure!(options.slices > 0, "--slices must be at least 1");
-    ensure!(Peer::NbdkitMemory.is_installed(), "the reference is missing: apt-get install nbdkit");
-    // The reference comes first.
-    options.peers.retain(|peer| *peer != Peer::NbdkitMemory);
-    options.peers.insert(0, Peer::NbdkitMemory);
+    options.take_part(&reference)?;
     Ok(Some(options))
+}
+
+impl Options {
+    /// Who takes part, the reference first.
+    fn take_part(&mut self, reference: &str) -> Result<()> {
+        if let Some(before) = &self.before {
+            ensure!(before.is_file(), "--before must name a built program\n{USAGE}");
+            self.peers.insert(1, Peer::EskerBefore);
+        }
+        let reference = if reference == Peer::EskerBefore.name() {
+            ensure!(self.before.is_some(), "--reference esker-before needs --before\n{USAGE}");
+            Peer::EskerBefore
+        } else {
+            peer(reference)?
+        };
+        self.peers.retain(|peer| *peer != reference);
+        self.peers.insert(0, reference);
+        Ok(())
+    }
 }
 
 fn work(names: &str) -> Result<Vec<Work>> {
@@ -129,14 +153,19 @@ fn work(names: &str) -> Result<Vec<Work>> {
 fn peers(names: &str) -> Result<Vec<Peer>> {
     let mut chosen = vec![Peer::Esker];
     for name in names.split(',').filter(|name| !name.is_empty()) {
-        let found = PEERS.into_iter().find(|peer| peer.name() == name);
-        let peer = found.with_context(|| {
-            format!("there is no peer {name}; there are {}", PEERS.map(Peer::name).join(", "))
-        })?;
-        ensure!(peer.is_installed(), "{name} is not installed");
+        let peer = peer(name)?;
         if !chosen.contains(&peer) {
             chosen.push(peer);
         }
     }
     Ok(chosen)
+}
+
+fn peer(name: &str) -> Result<Peer> {
+    let found = PEERS.into_iter().find(|peer| peer.name() == name);
+    let peer = found.with_context(|| {
+        format!("there is no peer {name}; there are {}", PEERS.map(Peer::name).join(", "))
+    })?;
+    ensure!(peer.is_installed(), "{name} is not installed");
+    Ok(peer)
 }
