@@ -13,6 +13,11 @@ pub fn fill(block: &mut [u8], lba: u64, version: u64) {
         state ^= state << 17;
         word.copy_from_slice(&if index % 3 == 0 { lba } else { state }.to_le_bytes());
     }
+    label(block, lba, version);
+}
+
+/// Makes a block with any body say which it is.
+pub fn label(block: &mut [u8], lba: u64, version: u64) {
     block[..8].copy_from_slice(&lba.to_le_bytes());
     block[8..16].copy_from_slice(&version.to_le_bytes());
     let crc = u64::from(crc32c::crc32c(&block[HEADER_BYTES..])) ^ lba ^ version;

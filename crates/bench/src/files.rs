@@ -22,6 +22,11 @@ pub fn evict(directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the disk below a directory holds all that was written to it.
+pub fn write_back(directory: &Path) -> Result<()> {
+    Ok(rustix::fs::syncfs(File::open(directory)?)?)
+}
+
 /// What a directory lies on, in a word; of the common ones.
 pub fn file_system(directory: &Path) -> Result<&'static str> {
     Ok(match rustix::fs::statfs(directory)?.f_type as u64 {

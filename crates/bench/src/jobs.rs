@@ -22,6 +22,9 @@ pub enum State {
     Cached,
     /// As above, but not read; a small cache, and the page cache dropped before each slice.
     Cold,
+    /// Esker's volume is `bounded(1s)`, and has been overwritten and brought into its store several times, so that
+    /// its log lies in files that were used before; the store holds all of it before each slice.
+    Warm,
 }
 
 /// A job.
@@ -91,6 +94,11 @@ impl Job {
         self.load.kind == Kind::WriteFlush
     }
 
+    /// Whether Esker is stopped and started before, so that only its store holds the data.
+    pub fn is_read_from_the_store(&self) -> bool {
+        matches!(self.state, State::Cached | State::Cold)
+    }
+
     /// The size of each export.
     pub fn export_bytes(&self) -> u64 {
         self.load.area_bytes
@@ -103,7 +111,7 @@ impl Job {
 }
 
 /// All that run in paired slices.
-pub const JOBS: [Job; 24] = [
+pub const JOBS: [Job; 28] = [
     four_k("randread-1", "random read, depth 1, just written", Kind::Read, 1),
     four_k("randread-32", "random read, depth 32, just written", Kind::Read, 32),
     four_k("randread-128", "random read, depth 128, just written", Kind::Read, 128),
@@ -119,6 +127,13 @@ pub const JOBS: [Job; 24] = [
         .when(State::Cached),
     four_k("coldread-1", "random read, depth 1, cold", Kind::Read, 1).when(State::Cold),
     four_k("coldread-32", "random read, depth 32, cold", Kind::Read, 32).when(State::Cold),
+    four_k("warmwrite-1", "random write, depth 1, to a volume at work", Kind::Write, 1).when(State::Warm),
+    four_k("warmwrite-32", "random write, depth 32, to a volume at work", Kind::Write, 32).when(State::Warm),
+    four_k("warmflush-1", "write + FLUSH, one writer, to a volume at work", Kind::WriteFlush, 1)
+        .when(State::Warm),
+    four_k("warmflush-16", "write + FLUSH, 16 writers, to a volume at work", Kind::WriteFlush, 1)
+        .over(16)
+        .when(State::Warm),
     job("seqread-128k", "sequential read, 128 KiB, depth 8", Kind::SequentialRead, 128 << 10, 8),
     job("seqwrite-128k", "sequential write, 128 KiB, depth 8", Kind::SequentialWrite, 128 << 10, 8),
     job("seqread-1m", "sequential read, 1 MiB, depth 4", Kind::SequentialRead, 1 << 20, 4),

@@ -4,6 +4,7 @@
 
 pub mod block;
 pub mod client;
+pub mod control;
 pub mod daemon;
 pub mod files;
 pub mod fio;

@@ -1,13 +1,25 @@
 //! What a process costs, as `/proc` tells it.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 /// Processor time of the threads that live now, to the nanosecond; of a thread that has ended nothing is known.
 pub fn threads_cpu(pid: u32) -> Duration {
+    of_threads(pid, |_| true)
+}
+
+/// The same without threads whose name begins with `prefix`.
+pub fn threads_cpu_but(pid: u32, prefix: &str) -> Duration {
+    of_threads(pid, |name| !name.starts_with(prefix))
+}
+
+fn of_threads(pid: u32, counts: impl Fn(&str) -> bool) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let first_word = |text: String| text.split(' ').next().and_then(|word| word.parse::<u64>().ok());
-    let times = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
-    Duration::from_nanos(times.filter_map(first_word).sum())
+    let nanos = |thread: &Path| {
+        let name = fs::read_to_string(thread.join("comm")).ok()?;
+        let times = fs::read_to_string(thread.join("schedstat")).ok()?;
+        counts(&name).then_some(times.split(' ').next()?.parse::<u64>().ok()?)
+    };
+    Duration::from_nanos(tasks.filter_map(|task| nanos(&task.path())).sum())
 }
 
 /// Processor time of all threads that ever were, to the clock tick of 10 ms.

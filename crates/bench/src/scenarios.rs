@@ -22,7 +22,7 @@ use crate::{
 pub enum Scenario {
     /// Overwrites for longer than the dirty bound can hide.
     Sustained,
-    /// Write latency at a quarter of the idle maximum, while another volume is sealed and uploaded.
+    /// Write latency at a quarter of the idle maximum, with and without sealing and uploading.
     Background,
     /// From the daemon's start to the first block, by the volume's size and by what is mapped.
     OpenTime,
@@ -44,9 +44,9 @@ impl Scenario {
     /// What it is, in a few words.
     pub fn what(self) -> &'static str {
         match self {
-            Self::Sustained => "random overwrite, depth 32, of six times the dirty bound; bounded(5s)",
+            Self::Sustained => "random overwrite, depth 32, of eight times the dirty bound; bounded(5s)",
             Self::Background => {
-                "write latency at 25 % of the idle maximum; then with another volume at its dirty bound"
+                "write latency at 25 % of the idle maximum, with and without sealing and uploading"
             }
             Self::OpenTime => {
                 "from the daemon's start to the first block, after a clean end; median of three"
@@ -93,6 +93,40 @@ pub struct Table {
     pub head: Vec<&'static str>,
     /// The rows.
     pub rows: Vec<Vec<Cell>>,
+    /// What was to be reached, and whether it was.
+    pub targets: Vec<Target>,
+    /// Figures over time.
+    pub series: Vec<Series>,
+}
+
+/// Something that was to be reached.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// What of.
+    pub what: &'static str,
+    /// What was wanted.
+    pub wanted: String,
+    /// What was found.
+    pub found: String,
+    /// Whether that is enough.
+    pub met: bool,
+}
+
+/// A figure over time.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// Of what.
+    pub what: &'static str,
+    /// From one value to the next.
+    pub step: Duration,
+    /// The values.
+    pub values: Vec<f64>,
+}
+
+impl Table {
+    fn new(scenario: Scenario, head: Vec<&'static str>, rows: Vec<Vec<Cell>>) -> Self {
+        Self { scenario, head, rows, targets: Vec::new(), series: Vec::new() }
+    }
 }
 
 /// A figure.

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 pub use esker::EskerSettings;
 
-use crate::{client::Client, load::stopped, process};
+use crate::{client::Client, control, load::stopped, process};
 
 const START_MAX: Duration = Duration::from_secs(30);
 
@@ -203,6 +203,21 @@ impl Server {
             let now = process::threads_cpu(self.pid());
             quiet = if now.saturating_sub(before) < Duration::from_micros(500) { quiet + 1 } else { 0 };
             before = now;
+        }
+    }
+
+    /// Waits until Esker's store holds all of a volume.
+    pub fn wait_until_stored(&self, volume: &str, patience: Duration, stop: &AtomicBool) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let dirty_bytes = control::figures(&self.directory, volume)?.dirty_bytes;
+            if dirty_bytes == 0 {
+                return Ok(());
+            }
+            ensure!(!stopped(stop), "interrupted");
+            let lagging = begun.elapsed() > patience;
+            ensure!(!lagging, "after {patience:?} the store lacks {dirty_bytes} bytes of {volume}'s log");
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

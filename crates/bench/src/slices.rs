@@ -154,8 +154,11 @@ impl Contender {
     fn start(job: &Job, peer: Peer, settings: &Settings<'_>) -> Result<Self> {
         let mut plan = settings.plan.clone();
         (plan.exports, plan.size_bytes) = (job.exports, job.export_bytes());
-        if job.state == State::Cold {
-            plan.esker.cache = "8M".into();
+        match job.state {
+            State::Cold => plan.esker.cache = "8M".into(),
+            // Long enough for a slice, in which nothing is sealed then.
+            State::Warm => plan.esker.durability = "bounded(1s)".into(),
+            State::Written | State::Cached => {}
         }
         let directory = settings.directory.join(peer.name());
         let mut server = Server::start(peer, &directory, &plan, settings.stop)?;
@@ -163,7 +166,10 @@ impl Contender {
         for connection in connections.iter_mut().take(job.exports) {
             connection.prepare(job.load.area_bytes, settings.stop)?;
         }
-        if job.state != State::Written && peer.is_esker() {
+        if job.state == State::Warm && peer.is_esker() {
+            warm_up(job, &server, &mut connections[0], settings.stop)?;
+        }
+        if job.is_read_from_the_store() && peer.is_esker() {
             drop(connections);
             server.terminate()?;
             server = Server::start(peer, &directory, &plan, settings.stop)?;
@@ -223,6 +229,10 @@ impl Way {
                 let before = process::threads_cpu(server.pid());
                 let outcome = load::run(connections, &job.load, slice, stop)?;
                 let used = process::threads_cpu(server.pid()).saturating_sub(before);
+                if job.state == State::Warm {
+                    // What was written is sealed before its neighbour begins.
+                    ready(job, server, stop)?;
+                }
                 Ok((outcome, Some(used)))
             }
             Self::Fio { server } => {
@@ -240,6 +250,9 @@ impl Way {
 /// What a server does behind its guests' backs must not fall on its neighbour.
 fn ready(job: &Job, server: &Server, stop: &AtomicBool) -> Result<()> {
     if server.peer.is_esker() {
+        if job.state == State::Warm {
+            server.wait_until_stored("v0", Duration::from_secs(60), stop)?;
+        }
         server.settle(Duration::from_secs(20), stop);
     }
     if job.state == State::Cold {
@@ -248,8 +261,22 @@ fn ready(job: &Job, server: &Server, stop: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
+/// Overwrites until the files of the log have been round several times; the store holds all of it then.
+fn warm_up(job: &Job, server: &Server, connection: &mut Connection, stop: &AtomicBool) -> Result<()> {
+    for _ in 0..4 {
+        connection.prepare(job.load.area_bytes, stop)?;
+        server.wait_until_stored("v0", Duration::from_secs(60), stop)?;
+    }
+    Ok(())
+}
+
 fn connect(job: &Job, server: &Server) -> Result<Vec<Connection>> {
-    let templates = Arc::new(Templates::default());
+    let templates = match job.state {
+        // Seals are cut by what they will weigh: contents that weigh nothing do not end one within a slice.
+        State::Warm => Templates::compressible(),
+        _ => Templates::default(),
+    };
+    let templates = Arc::new(templates);
     let open = |number: usize| {
         let export = format!("v{}", number % job.exports);
         let connection = Connection::open(&server.socket, &export, &templates, number as u64 + 1)?;

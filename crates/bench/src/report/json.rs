@@ -41,6 +41,17 @@ fn scenario(table: &Table) -> Value {
         "what": table.scenario.what(),
         "columns": table.head,
         "rows": table.rows.iter().map(row).collect::<Vec<_>>(),
+        "targets": table.targets.iter().map(|target| json!({
+            "what": target.what,
+            "wanted": target.wanted,
+            "found": target.found,
+            "met": target.met,
+        })).collect::<Vec<_>>(),
+        "series": table.series.iter().map(|series| json!({
+            "what": series.what,
+            "step_ns": series.step.as_nanos() as u64,
+            "values": series.values,
+        })).collect::<Vec<_>>(),
     })
 }
 

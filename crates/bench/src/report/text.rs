@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Finished, Measured};
 use crate::{
-    scenarios::Cell,
+    scenarios::{Cell, Table},
     slices::{Change, Row},
     statistics::Spread,
 };
@@ -27,9 +27,30 @@ pub fn table(measured: &Measured) -> String {
     };
     let notes = match measured {
         Measured::Job(finished) => finished.compared.change.as_ref().map_or_else(String::new, change),
-        Measured::Scenario(_) => String::new(),
+        Measured::Scenario(table) => below(table),
     };
     format!("**{name}**: {what}\n\n{}{notes}", grid(lines))
+}
+
+/// What stands below a scenario's table.
+fn below(table: &Table) -> String {
+    let series = table.series.iter().map(|series| {
+        let highest = series.values.iter().copied().fold(0.0, f64::max);
+        let step = duration(series.step);
+        format!("\n{}, each {step}, the highest is {highest:.0}:\n`{}`\n", series.what, bars(&series.values))
+    });
+    let targets = table.targets.iter().map(|target| {
+        let met = if target.met { "met" } else { "NOT met" };
+        format!("\ntarget {met}: {}: wanted {}, found {}\n", target.what, target.wanted, target.found)
+    });
+    series.chain(targets).collect()
+}
+
+/// A bar in a character for each value, on a scale from nothing to the highest.
+fn bars(values: &[f64]) -> String {
+    const STEPS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let highest = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    values.iter().map(|value| STEPS[((value / highest * 8.0).ceil() as usize).min(8)]).collect()
 }
 
 /// Esker against another build of it.
@@ -127,5 +148,11 @@ mod tests {
         assert_eq!(duration(Duration::from_micros(234)), "234 µs");
         assert_eq!(duration(Duration::from_micros(23_450)), "23.4 ms");
         assert_eq!(duration(Duration::from_millis(2_340)), "2.34 s");
+    }
+
+    #[test]
+    fn bars_show_what_is_nothing_and_what_is_most() {
+        assert_eq!(bars(&[0.0, 1.0, 4.0, 8.0]), " ▁▄█");
+        assert_eq!(bars(&[0.0, 0.0]), "  ");
     }
 }

@@ -53,5 +53,5 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
         std::fs::remove_dir_all(directory)?;
     }
     let head = vec!["size", "random blocks written", "drain and end", "start to ready", "first block"];
-    Ok(Table { scenario: Scenario::OpenTime, head, rows })
+    Ok(Table::new(Scenario::OpenTime, head, rows))
 }
