@@ -1,15 +1,24 @@
 //! The dirty bound of the whole daemon: what all its volumes together may hold in logs.
 
+use std::time::Duration;
+
 use esker_io::sync::{
     Event,
     atomic::{AtomicU64, Ordering},
 };
 
+use crate::pace::Pacer;
+
+/// How often pipelines are reminded, at most, that guests of other volumes are paced.
+const REMINDER: Duration = Duration::from_millis(50);
+
 /// Log bytes of all volumes that no applied commit covers, and their bound.
 #[derive(Debug)]
 pub(crate) struct Budget {
     used: AtomicU64,
-    max: u64,
+    pacer: Pacer,
+    /// Monotonic nanoseconds before which nobody is reminded again.
+    remind_at: AtomicU64,
     /// There is room again: writes that wait look again.
     pub(crate) room: Event,
     /// Somebody waits: volumes that could wait with sealing do not.
@@ -18,7 +27,13 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(max: u64) -> Self {
-        Self { used: AtomicU64::new(0), max, room: Event::new(), pressure: Event::new() }
+        Self {
+            used: AtomicU64::new(0),
+            pacer: Pacer::new(max),
+            remind_at: AtomicU64::new(0),
+            room: Event::new(),
+            pressure: Event::new(),
+        }
     }
 
     pub(crate) fn take(&self, bytes: u64) {
@@ -39,14 +54,43 @@ impl Budget {
         self.used.load(Ordering::Acquire)
     }
 
+    /// The bound.
+    pub(crate) fn max(&self) -> u64 {
+        self.pacer.bound()
+    }
+
+    /// How long a writer of `bytes` pauses for the daemon's sake. Volumes that could keep what they have are told.
+    pub(crate) fn pause(&self, bytes: u64, now: Duration) -> Duration {
+        let used = self.used();
+        if self.pacer.paces(used) {
+            let (now, next) = (now.as_nanos() as u64, (now + REMINDER).as_nanos() as u64);
+            if now >= self.remind_at.load(Ordering::Relaxed)
+                && now >= self.remind_at.swap(next, Ordering::Relaxed)
+            {
+                self.pressure.notify();
+            }
+        }
+        self.pacer.pause(bytes, used, now)
+    }
+
+    /// Whether writers are paced.
+    pub(crate) fn paces(&self) -> bool {
+        self.pacer.paces(self.used())
+    }
+
+    /// Learns that `bytes` came back because they are in the store.
+    pub(crate) fn came_back(&self, bytes: u64, now: Duration) {
+        self.pacer.came_back(bytes, self.used(), now);
+    }
+
     /// Whether writes have to wait.
     pub(crate) fn is_full(&self) -> bool {
-        self.used() >= self.max
+        self.used() >= self.max()
     }
 
     /// Whether volumes should seal what they would rather keep for longer.
     pub(crate) fn is_pressed(&self) -> bool {
-        self.used() >= self.max / 2
+        self.used() >= self.max() / 2
     }
 }
 
@@ -66,5 +110,17 @@ mod tests {
         let seen = budget.room.generation();
         budget.give_back(60);
         assert!(!budget.is_full() && budget.room.generation() > seen);
+    }
+
+    #[test]
+    fn volumes_are_reminded_while_writers_are_paced_but_not_by_every_write() {
+        let budget = Budget::new(1 << 30);
+        budget.take(700 << 20);
+        let reminded = |at_ms| {
+            let seen = budget.pressure.generation();
+            assert!(budget.pause(4096, Duration::from_millis(at_ms)) > Duration::ZERO);
+            budget.pressure.generation() > seen
+        };
+        assert_eq!([1, 2, 40, 60, 61].map(reminded), [true, false, false, true, false]);
     }
 }

@@ -15,6 +15,7 @@ pub mod error;
 pub mod fetch;
 pub mod host;
 mod log;
+mod pace;
 pub mod pool;
 pub mod reclaim;
 pub mod recover;

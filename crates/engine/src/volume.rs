@@ -1,6 +1,7 @@
 //! An open volume: its map, its log, and the state that front ends and the pipeline share.
 
 mod change;
+mod pace;
 mod pipeline;
 mod read;
 mod stages;
@@ -28,8 +29,9 @@ pub use status::{Status, VolumeStatus};
 use crate::{
     EngineError, Result,
     budget::Budget,
-    core::{heads::HEADS_KEPT, map::Map},
+    core::{heads::HEADS_KEPT, map::Map, policy::Look},
     log::Log,
+    pace::Pacer,
     pool::Pool,
     segment_ids::SegmentIds,
 };
@@ -101,6 +103,9 @@ pub(crate) struct Writer {
     pub(crate) wake: Event,
     /// Log position at which a write wakes the pipeline; `u64::MAX` when it is awake anyway.
     wake_at: AtomicU64,
+    /// The same as a sequence: trims take next to no log.
+    wake_at_sequence: AtomicU64,
+    pacer: Pacer,
     draining: AtomicBool,
     /// Tries at the store end with "unknown".
     abandoned: AtomicBool,
@@ -122,6 +127,8 @@ pub(crate) struct Committed {
 impl Writer {
     pub(crate) fn new(log: Log, ids: Arc<SegmentIds>, limits: Limits, committed: Committed) -> Self {
         let budget = log.budget().clone();
+        // More than the daemon may hold, one volume cannot hold either.
+        let pacer = Pacer::new(limits.dirty_bytes_max.min(budget.max()));
         Self {
             log: Arc::new(log),
             ids,
@@ -130,6 +137,8 @@ impl Writer {
             room: Event::new(),
             wake: Event::new(),
             wake_at: AtomicU64::new(u64::MAX),
+            wake_at_sequence: AtomicU64::new(u64::MAX),
+            pacer,
             draining: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             ended: Event::new(),
@@ -145,15 +154,38 @@ impl Writer {
             || self.budget.is_full()
     }
 
-    /// Called after each append; one atomic load unless the pipeline sleeps and enough has come.
+    /// Called after each append; three atomic loads unless the pipeline sleeps and enough has come.
     fn wake_pipeline(&self) {
         // The append before this is seen by whoever stores `wake_at` after it is read here.
         fence(Ordering::SeqCst);
         let wake_at = self.wake_at.load(Ordering::Acquire);
-        if wake_at != u64::MAX && self.log.end_position() >= wake_at {
+        if wake_at == u64::MAX {
+            return;
+        }
+        let wake_at_sequence = self.wake_at_sequence.load(Ordering::Acquire);
+        if self.log.end_position() >= wake_at || self.log.last_sequence() >= wake_at_sequence {
             self.wake_at.store(u64::MAX, Ordering::Release);
             self.wake.notify();
         }
+    }
+
+    /// Lets the first write from now on wake the pipeline: called before the log is looked at, so that a write after
+    /// the look is not missed.
+    fn wake_at_once(&self) {
+        self.wake_at_sequence.store(u64::MAX, Ordering::Release);
+        self.wake_at.store(self.log.end_position() + 1, Ordering::Release);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Lets a write wake the pipeline once so much more was written.
+    fn wake_after(&self, look: Look) {
+        self.wake_at_sequence.store(self.log.last_sequence().saturating_add(look.records), Ordering::Release);
+        self.wake_at.store(self.log.end_position().saturating_add(look.bytes), Ordering::Release);
+    }
+
+    /// No write needs to wake the pipeline: it is awake.
+    fn wake_never(&self) {
+        self.wake_at.store(u64::MAX, Ordering::Release);
     }
 }
 

@@ -1,6 +1,29 @@
-//! When to seal, how much, and when to checkpoint. Policy returns a value; the pipeline carries it out.
+//! When to seal and how much, when to commit, when to checkpoint, and how fast guests may write. Policy returns a
+//! value; the pipeline and the front ends carry it out.
+//!
+//! ```text
+//! what no applied commit covers, as a share of the dirty bound
+//! 0              1/2                 5/8                               1
+//! |  by size, age | sealed at once    | sealed and committed at once    |
+//! |  commits are held together        | guests are paced                | writes wait
+//! ```
+//!
+//! 1. Below a half nothing is short. A segment is sealed when it is full or its oldest record is due, and a commit
+//!    waits for the segments that come soon, so that one head names several ([`next_commit`]).
+//! 2. From a half on, or once the daemon has used half of its bound, everything is sealed at once, in lumps of an
+//!    eighth of the bound at most ([`next_seal`]): room comes back in lumps of that size.
+//! 3. From five eighths on, guests write as fast as the bound comes free, times two at the beginning and nearly not at
+//!    all at the end ([`pace`]). Where they drain at the measured rate the log comes to rest in the middle.
+//! 4. At the bound writes wait. That holds whatever front ends make of 3.
 
-use esker_format::{BLOCK_BYTES, chunk::RECORD_ALIGN, property::Durability};
+mod commit;
+pub mod pace;
+mod seal;
+
+use esker_format::{BLOCK_BYTES, property::Durability};
+
+pub use commit::{Commit, Ready, next_commit};
+pub use seal::{Choice, Look, Yield, next_look, next_seal};
 
 /// What a segment should weigh in the store.
 pub const SEGMENT_BYTES_TARGET: u64 = 32 << 20;
@@ -8,12 +31,12 @@ pub const SEGMENT_BYTES_TARGET: u64 = 32 << 20;
 pub const SEGMENT_SLOTS_MAX: u64 = 65_536;
 /// Seals that are encoded or uploaded at the same time, per volume.
 pub const SEALS_IN_FLIGHT_MAX: usize = 3;
+/// Seals that are encoded, uploaded or held for a commit.
+pub const SEALS_UNCOMMITTED_MAX: usize = COMMIT_SEGMENTS_MAX + SEALS_IN_FLIGHT_MAX;
+/// A commit that names so many segments waits for no more.
+pub const COMMIT_SEGMENTS_MAX: usize = 12;
 /// A checkpoint is begun when the tail has this many segments; at twice as many commits wait for it (rule H8).
 pub const CHECKPOINT_AT: usize = 32;
-
-/// Fewer blocks than this are not worth a segment of their own, unless they are as old as this.
-const CRUMB_BLOCKS: u64 = 1_024;
-const CRUMB_AGE_MS: u64 = 100;
 
 /// What the pipeline knows when it asks.
 #[derive(Debug, Clone, Copy)]
@@ -28,119 +51,39 @@ pub struct View {
     pub dirty_bound: u64,
     /// Whether the whole daemon has used half of its bound.
     pub pressed: bool,
-    /// Seals that are not committed yet.
-    pub in_flight: usize,
+    /// Seals that are encoded or uploaded.
+    pub sealing: usize,
+    /// Seals that are in the store and in no head yet.
+    pub ready: usize,
     /// Whether everything has to go, now.
     pub draining: bool,
 }
 
-/// What to do now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choice {
-    /// Seal at most so many blocks.
-    Seal {
-        /// A bound that leaves the segment near its target.
-        blocks_max: u64,
-    },
-    /// Ask again after so many milliseconds, or when more was written.
-    Wait {
-        /// Milliseconds.
-        ms: u64,
-    },
-    /// Ask again when more was written or a seal has ended.
-    Idle,
-}
+impl View {
+    fn may_begin_seal(&self) -> bool {
+        self.sealing < SEALS_IN_FLIGHT_MAX && self.sealing + self.ready < SEALS_UNCOMMITTED_MAX
+    }
 
-/// How raw bytes relate to stored bytes, learnt from the last seals.
-#[derive(Debug, Clone, Copy)]
-pub struct Yield {
-    /// Stored bytes per block written, smoothed.
-    stored_per_block: f64,
-}
+    /// Whether blocks have to leave the log for the sake of room.
+    fn is_short_of_room(&self) -> bool {
+        let half = self.dirty_bound / 2;
+        self.pressed || self.dirty_bytes >= half || self.backlog_blocks * BLOCK_BYTES as u64 >= half
+    }
 
-impl Default for Yield {
-    fn default() -> Self {
-        Self { stored_per_block: BLOCK_BYTES as f64 }
+    /// Whether guests are paced, or other volumes would like to have the room.
+    fn is_pressing(&self) -> bool {
+        self.pressed || self.dirty_bytes >= pace::soft(self.dirty_bound)
+    }
+
+    /// The most blocks that a seal takes while room is short.
+    fn lump_blocks(&self) -> u64 {
+        (self.dirty_bound / 8 / BLOCK_BYTES as u64).max(CRUMB_BLOCKS)
     }
 }
 
-impl Yield {
-    /// Learns from a seal that took `blocks` and stored `bytes`.
-    pub fn learn(&mut self, blocks: u64, bytes: u64) {
-        // Small seals are mostly index; they say little about what a full one would weigh.
-        if blocks >= 1_024 {
-            let seen = bytes as f64 / blocks as f64;
-            self.stored_per_block = (self.stored_per_block + seen) / 2.0;
-        }
-    }
-
-    /// How many blocks should fill a segment.
-    pub fn blocks_per_segment(&self) -> u64 {
-        let blocks = SEGMENT_BYTES_TARGET as f64 / self.stored_per_block.max(1.0);
-        (blocks as u64).clamp(1_024, SEGMENT_SLOTS_MAX)
-    }
-}
-
-/// Decides whether to seal.
-pub fn next_seal(view: &View, durability: Durability, stored: &Yield) -> Choice {
-    let Some(age_ms) = view.oldest_age_ms else {
-        return Choice::Idle;
-    };
-    if view.in_flight >= SEALS_IN_FLIGHT_MAX {
-        return Choice::Idle;
-    }
-    let blocks_max = stored.blocks_per_segment();
-    let seal = Choice::Seal { blocks_max };
-    if view.draining {
-        return seal;
-    }
-    let half = view.dirty_bound / 2;
-    if view.pressed || view.dirty_bytes >= half || view.backlog_blocks * BLOCK_BYTES as u64 >= half {
-        return under_pressure(view, age_ms, seal);
-    }
-    match durability {
-        Durability::Ephemeral => {
-            // Blocks die young: keep them as long as there is room.
-            Choice::Idle
-        }
-        Durability::Bounded { seconds } => {
-            let due_ms = seal_after_ms(seconds);
-            if view.backlog_blocks >= blocks_max || age_ms >= due_ms {
-                seal
-            } else {
-                Choice::Wait { ms: due_ms - age_ms }
-            }
-        }
-    }
-}
-
-/// How many more bytes of log could change the choice, when records wait already: as little as a record for each
-/// block, so that trims count too.
-pub fn bytes_before_next_look(view: &View, durability: Durability, stored: &Yield) -> u64 {
-    if view.in_flight >= SEALS_IN_FLIGHT_MAX {
-        return u64::MAX;
-    }
-    let half = view.dirty_bound / 2;
-    let half_blocks = half / BLOCK_BYTES as u64;
-    let blocks = match durability {
-        // A segment's worth is no reason to seal it.
-        Durability::Ephemeral => half_blocks,
-        Durability::Bounded { .. } => stored.blocks_per_segment().min(half_blocks),
-    };
-    let records = blocks.saturating_sub(view.backlog_blocks) * RECORD_ALIGN as u64;
-    records.min(half.saturating_sub(view.dirty_bytes)).max(RECORD_ALIGN as u64)
-}
-
-/// Room is short: seal what is worth a segment at once, and crumbs when nothing else will make room.
-fn under_pressure(view: &View, age_ms: u64, seal: Choice) -> Choice {
-    if view.backlog_blocks >= CRUMB_BLOCKS {
-        return seal;
-    }
-    if view.in_flight > 0 {
-        return Choice::Idle;
-    }
-    if age_ms >= CRUMB_AGE_MS { seal } else { Choice::Wait { ms: CRUMB_AGE_MS - age_ms } }
-}
+/// Fewer blocks than this are not worth a segment of their own, unless they are as old as this.
+const CRUMB_BLOCKS: u64 = 1_024;
+const CRUMB_AGE_MS: u64 = 100;
 
 /// The age at which a record is sealed under `bounded(seconds)`: what is left of N is for encode and upload.
 fn seal_after_ms(seconds: u32) -> u64 {
@@ -148,59 +91,11 @@ fn seal_after_ms(seconds: u32) -> u64 {
     bound_ms - (bound_ms / 2).min(2_000)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn view() -> View {
-        View {
-            backlog_blocks: 10,
-            oldest_age_ms: Some(100),
-            dirty_bytes: 40_960,
-            dirty_bound: 1 << 30,
-            pressed: false,
-            in_flight: 0,
-            draining: false,
-        }
-    }
-
-    const BOUNDED: Durability = Durability::Bounded { seconds: 5 };
-
-    #[test]
-    fn a_clean_volume_wants_nothing() {
-        let clean = View { oldest_age_ms: None, backlog_blocks: 0, draining: true, ..view() };
-        assert_eq!(next_seal(&clean, BOUNDED, &Yield::default()), Choice::Idle);
-    }
-
-    #[test]
-    fn age_seals_a_bounded_volume_before_its_bound() {
-        assert_eq!(next_seal(&view(), BOUNDED, &Yield::default()), Choice::Wait { ms: 2_900 });
-        let old = View { oldest_age_ms: Some(3_000), ..view() };
-        assert_eq!(next_seal(&old, BOUNDED, &Yield::default()), Choice::Seal { blocks_max: 8_192 });
-    }
-
-    #[test]
-    fn an_ephemeral_volume_waits_for_the_dirty_bound() {
-        let old = View { oldest_age_ms: Some(3_000_000), ..view() };
-        assert_eq!(next_seal(&old, Durability::Ephemeral, &Yield::default()), Choice::Idle);
-        let full = View { dirty_bytes: 1 << 29, backlog_blocks: 1 << 17, ..old };
-        assert!(matches!(next_seal(&full, Durability::Ephemeral, &Yield::default()), Choice::Seal { .. }));
-    }
-
-    #[test]
-    fn an_ephemeral_volume_is_not_looked_at_for_every_write() {
-        let backlog = View { backlog_blocks: 100_000, dirty_bytes: 100_000 * 4_160, ..view() };
-        let more = bytes_before_next_look(&backlog, Durability::Ephemeral, &Yield::default());
-        assert!(more > 1_000_000, "woken after {more} bytes");
-    }
-
-    #[test]
-    fn well_compressed_data_makes_longer_seals() {
-        let mut stored = Yield::default();
-        for _ in 0..16 {
-            stored.learn(8_192, 8 << 20);
-        }
-        assert!(stored.blocks_per_segment() > 30_000);
-        assert!(stored.blocks_per_segment() <= SEGMENT_SLOTS_MAX);
-    }
+/// The age up to which a commit may be held under `bounded(seconds)`: what is left of N is for one small PUT.
+fn commit_after_ms(seconds: u32) -> u64 {
+    let bound_ms = u64::from(seconds) * 1_000;
+    bound_ms - (bound_ms * 3 / 10).min(1_500)
 }
+
+#[cfg(test)]
+mod tests;

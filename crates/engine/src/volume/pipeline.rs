@@ -2,7 +2,10 @@
 //!
 //! One task a volume. Seals are encoded and uploaded side by side; commits are made in the order of the log,
 //! one at a time. The order *segment durable → commit → apply → release* makes a crash after each step replay to
-//! the same map: an orphan segment is the only residue.
+//! the same map: an orphan segment is the only residue. What is ready may be held for a while, so that a head names
+//! several segments; `core::policy` says for how long.
+
+mod begin;
 
 use std::{
     collections::BTreeMap,
@@ -11,33 +14,23 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use esker_format::{
-    head::{HeadKind, TAIL_SEGMENTS_MAX},
-    segment::SegmentIndex,
-};
+use esker_format::{head::HeadKind, segment::SegmentIndex};
 use esker_io::{
     BoxFuture, World,
-    sync::{
-        atomic::{Ordering, fence},
-        either,
-    },
+    sync::{atomic::Ordering, either},
 };
 use futures_util::{FutureExt, Stream, stream::FuturesUnordered};
 
 use super::{
     Committed, Volume, Writer,
-    stages::{Done, STORE_RETRY, apply, deflate, seal_and_upload, write_pages},
+    stages::{Done, deflate},
 };
 use crate::{
     EngineError, Result,
-    commit::{Chain, Change, HEADS_COMMIT_MAX, NewRoot},
-    core::{
-        heads::HeadFacts,
-        policy::{self, CHECKPOINT_AT, Choice, View, Yield},
-    },
+    commit::{Chain, NewRoot},
+    core::{heads::HeadFacts, policy::Yield},
     reclaim,
 };
 
@@ -87,7 +80,8 @@ pub(crate) struct Pipeline {
     deflate: Option<BoxFuture<'static, ()>>,
     prepare: Option<BoxFuture<'static, Result<()>>>,
     reclaim: Option<BoxFuture<'static, Box<reclaim::Heads>>>,
-    timer: Option<BoxFuture<'static, ()>>,
+    /// In how many milliseconds to look again, from the beginning of this round.
+    timer: Option<(u64, BoxFuture<'static, ()>)>,
     stored: Yield,
     released: bool,
 }
@@ -143,7 +137,7 @@ impl Pipeline {
                 return Ok(());
             }
             let happened = self.next(writer, seen).await;
-            writer.wake_at.store(u64::MAX, Ordering::Release);
+            writer.wake_never();
             self.handle(writer, happened)?;
             self.check_stopped(writer)?;
         }
@@ -163,7 +157,7 @@ impl Pipeline {
     /// Begins everything that can begin now.
     fn begin_work(&mut self, writer: &Writer) -> Result<()> {
         let draining = writer.draining.load(Ordering::Acquire);
-        self.begin_seals(writer, draining);
+        let view = self.begin_seals(writer, draining);
         if self.checkpoint.is_none() && self.new_root.is_none() {
             self.begin_checkpoint();
         }
@@ -175,128 +169,8 @@ impl Pipeline {
             });
         }
         self.begin_reclaim();
-        self.begin_commit(writer, draining);
+        self.begin_commit(writer, &view);
         Ok(())
-    }
-
-    fn begin_seals(&mut self, writer: &Writer, draining: bool) {
-        self.timer = None;
-        loop {
-            // Written before the log is looked at: a write after the look sees it, and wakes us.
-            writer.wake_at.store(writer.log.end_position() + 1, Ordering::Release);
-            fence(Ordering::SeqCst);
-            let view = self.view(writer, draining);
-            let durability = self.volume.effective.durability;
-            let choice = policy::next_seal(&view, durability, &self.stored);
-            if let Choice::Seal { blocks_max } = choice {
-                let cut = writer.log.cut(blocks_max).expect("a backlog was seen, and only this task cuts");
-                self.seals.push(Box::pin(seal_and_upload(self.volume.clone(), self.next_order, cut)));
-                self.next_order += 1;
-                continue;
-            }
-            if view.oldest_age_ms.is_some() {
-                // What is there waits for time, for room or for a seal: a further write alone changes little.
-                let more = policy::bytes_before_next_look(&view, durability, &self.stored);
-                writer.wake_at.store(writer.log.end_position().saturating_add(more), Ordering::Release);
-            }
-            if let Choice::Wait { ms } = choice {
-                self.timer = Some(self.world().clock.sleep(Duration::from_millis(ms.max(1))));
-            }
-            return;
-        }
-    }
-
-    fn view(&self, writer: &Writer, draining: bool) -> View {
-        let backlog = writer.log.backlog();
-        let now_ms = self.world().clock.monotonic().as_millis() as u64;
-        View {
-            backlog_blocks: backlog.blocks,
-            oldest_age_ms: backlog.oldest_ms.map(|at| now_ms.saturating_sub(at)),
-            dirty_bytes: writer.log.dirty_bytes(),
-            dirty_bound: writer.limits.dirty_bytes_max,
-            pressed: writer.budget.is_pressed(),
-            in_flight: self.seals.len() + self.ready.len(),
-            draining,
-        }
-    }
-
-    fn begin_checkpoint(&mut self) {
-        let Some(chain) = &self.chain else { return };
-        if chain.newest().tail.len() >= CHECKPOINT_AT {
-            let changes: Vec<_> = self.tail.iter().map(|index| (index.id, index.clone())).collect();
-            let head = chain.newest();
-            assert_eq!(head.tail.len(), changes.len(), "the indexes at hand are those of the tail");
-            let (old, sequence) = (head.root, head.sequence);
-            self.checkpoint = Some(Box::pin(write_pages(self.volume.clone(), old, changes, sequence)));
-        }
-    }
-
-    /// Thins the heads after each commit, and as long as there are too many.
-    fn begin_reclaim(&mut self) {
-        if self.written.is_empty() && !self.too_many_heads() {
-            return;
-        }
-        let Some(mut heads) = self.heads.take() else { return };
-        self.written.drain(..).for_each(|head| heads.written(head));
-        self.heads_known = heads.count();
-        let volume = self.volume.clone();
-        self.reclaim = Some(Box::pin(async move {
-            let outcome = heads.pass(&volume.pool, volume.id).await;
-            if let Err(error) = &outcome {
-                tracing::warn!(volume = %volume.name, %error, "old heads could not be removed");
-            }
-            // Too many and nothing could go: ask again, but not at once.
-            if heads.count() >= HEADS_COMMIT_MAX && !matches!(outcome, Ok(1..)) {
-                volume.pool.world().clock.sleep(STORE_RETRY).await;
-            }
-            Box::new(heads)
-        }));
-    }
-
-    /// Rule H8: at the bound the next commit waits until old heads are gone.
-    fn too_many_heads(&self) -> bool {
-        self.heads_known + self.written.len() >= HEADS_COMMIT_MAX
-    }
-
-    /// Commits what is ready, in order; releases the volume when it drains and nothing is left.
-    fn begin_commit(&mut self, writer: &Writer, draining: bool) {
-        if self.too_many_heads() {
-            return;
-        }
-        let Some(chain) = &self.chain else { return };
-        let root = self.new_root.take();
-        let folded = root.as_ref().map_or(0, |root| root.sequence);
-        let tail = chain.newest().tail.iter().filter(|segment| segment.last_sequence > folded).count();
-        let mut done = Vec::new();
-        while tail + done.len() < TAIL_SEGMENTS_MAX {
-            let Some(next) = self.ready.remove(&self.next_commit) else {
-                break;
-            };
-            self.next_commit += 1;
-            done.push(next);
-        }
-        let nothing_left = self.seals.is_empty() && self.ready.is_empty() && self.checkpoint.is_none();
-        // From here on a late write is refused: it would come behind the release and be in no store.
-        let nothing_left = nothing_left && done.is_empty() && root.is_none();
-        let release = draining && nothing_left && writer.log.close_if_released();
-        if done.is_empty() && root.is_none() && !release {
-            return;
-        }
-        let mut chain = self.chain.take().expect("it was seen above");
-        let change = Change {
-            kind: if release { HeadKind::Released } else { HeadKind::Data },
-            segments: done.iter().map(|done: &Done| done.uploaded.clone()).collect(),
-            root: root.clone(),
-        };
-        let volume = self.volume.clone();
-        self.commit = Some(Box::pin(async move {
-            let world = volume.pool.world();
-            let outcome = chain.commit(world, change, || volume.gives_up()).await;
-            if outcome.is_ok() {
-                apply(&volume, &mut done).await;
-            }
-            Box::new(CommitEnd { chain, outcome, done, root })
-        }));
     }
 
     fn handle(&mut self, writer: &Writer, happened: Happened) -> Result<()> {
@@ -304,7 +178,7 @@ impl Pipeline {
             Happened::Woken => {}
             Happened::Sealed(done) => {
                 let done = done?;
-                self.ready.insert(done.order, done);
+                self.ready.insert(done.facts.order, done);
             }
             Happened::Checkpointed(root) => self.new_root = Some(root?),
             Happened::Prepared(outcome) => {
@@ -332,6 +206,7 @@ impl Pipeline {
             tail_segments: head.tail.len(),
         };
         self.released = head.kind == HeadKind::Released;
+        let released = done.iter().map(|done| done.facts.log_bytes).sum();
         for done in done {
             self.stored.learn(done.blocks, done.uploaded.0.object_bytes);
             writer.log.release(done.end);
@@ -341,6 +216,7 @@ impl Pipeline {
             let folded = self.tail.extract_if(.., |index| index.last_sequence <= root.sequence).collect();
             self.deflate = Some(Box::pin(deflate(self.volume.clone(), folded)));
         }
+        writer.came_back(released, self.world().clock.monotonic());
         writer.room.notify();
         self.written.push(HeadFacts::of(head));
         self.chain = Some(chain);
@@ -369,8 +245,8 @@ impl Pipeline {
             if let Poll::Ready(Some(done)) = Pin::new(&mut self.seals).poll_next(context) {
                 return Poll::Ready(Happened::Sealed(done));
             }
-            let timer = poll_slot(&mut self.timer, context).is_some();
-            if timer || woken.as_mut().poll(context).is_ready() {
+            let timer = self.timer.as_mut().map(|(_, timer)| timer.as_mut().poll(context));
+            if timer.is_some_and(|timer| timer.is_ready()) || woken.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Happened::Woken);
             }
             Poll::Pending

@@ -27,12 +27,25 @@ const DEFLATE_SLICE: usize = 64;
 
 /// A seal that is durable in the store.
 pub(super) struct Done {
-    pub(super) order: u64,
     pub(super) uploaded: Uploaded,
     pub(super) index: Arc<SegmentIndex>,
     pub(super) moves: Vec<Move>,
     pub(super) end: u64,
     pub(super) blocks: u64,
+    pub(super) facts: CutFacts,
+}
+
+/// What is known of a seal from its cut.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CutFacts {
+    /// Its place in the order of commits.
+    pub(super) order: u64,
+    /// Log bytes that it takes.
+    pub(super) log_bytes: u64,
+    /// Monotonic milliseconds of its oldest record.
+    pub(super) oldest_ms: u64,
+    /// Whether more was there than it took, or as much.
+    pub(super) full: bool,
 }
 
 /// How long background work waits before it asks a store again that did not answer.
@@ -51,7 +64,7 @@ async fn insist<T, F: Future<Output = Result<T>>>(volume: &Volume, mut work: imp
     }
 }
 
-pub(super) async fn seal_and_upload(volume: Arc<Volume>, order: u64, cut: Cut) -> Result<Done> {
+pub(super) async fn seal_and_upload(volume: Arc<Volume>, facts: CutFacts, cut: Cut) -> Result<Done> {
     let world = volume.pool.world();
     let writer = volume.writer.as_ref().expect("only writers seal");
     let id = insist(&volume, || writer.ids.next()).await?;
@@ -75,7 +88,7 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, order: u64, cut: Cut) -
     };
     let index = Arc::new(sealed.encoded.index.clone());
     let uploaded = upload::segment(world, sealed.id, sealed.encoded, || volume.gives_up()).await?;
-    Ok(Done { order, uploaded, index, moves: sealed.moves, end: sealed.end, blocks: sealed.blocks_written })
+    Ok(Done { uploaded, index, moves: sealed.moves, end: sealed.end, blocks: sealed.blocks_written, facts })
 }
 
 /// The cut without records that later writes have overwritten to the last block: what rule W6 forbids. Its ends

@@ -1,0 +1,127 @@
+use super::*;
+
+fn view() -> View {
+    View {
+        backlog_blocks: 10,
+        oldest_age_ms: Some(100),
+        dirty_bytes: 40_960,
+        dirty_bound: 1 << 30,
+        pressed: false,
+        sealing: 0,
+        ready: 0,
+        draining: false,
+    }
+}
+
+const BOUNDED: Durability = Durability::Bounded { seconds: 5 };
+
+#[test]
+fn a_clean_volume_wants_nothing() {
+    let clean = View { oldest_age_ms: None, backlog_blocks: 0, draining: true, ..view() };
+    assert_eq!(next_seal(&clean, BOUNDED, &Yield::default()), Choice::Idle);
+}
+
+#[test]
+fn age_seals_a_bounded_volume_before_its_bound() {
+    assert_eq!(next_seal(&view(), BOUNDED, &Yield::default()), Choice::Wait { ms: 2_900 });
+    let old = View { oldest_age_ms: Some(3_000), ..view() };
+    assert_eq!(next_seal(&old, BOUNDED, &Yield::default()), Choice::Seal { blocks_max: 8_192 });
+}
+
+#[test]
+fn an_ephemeral_volume_waits_for_the_dirty_bound() {
+    let old = View { oldest_age_ms: Some(3_000_000), ..view() };
+    assert_eq!(next_seal(&old, Durability::Ephemeral, &Yield::default()), Choice::Idle);
+    let full = View { dirty_bytes: 1 << 29, backlog_blocks: 1 << 17, ..old };
+    assert!(matches!(next_seal(&full, Durability::Ephemeral, &Yield::default()), Choice::Seal { .. }));
+}
+
+#[test]
+fn the_pipeline_is_woken_when_there_is_something_to_do() {
+    let backlog = View { backlog_blocks: 100_000, dirty_bytes: 100_000 * 4_160, ..view() };
+    let look = next_look(&backlog, Durability::Ephemeral, &Yield::default());
+    assert!(look.bytes > 100 << 20 && look.records > 30_000, "woken after {look:?}");
+    let look = next_look(&View { backlog_blocks: 8_000, ..view() }, BOUNDED, &Yield::default());
+    assert_eq!(look, Look { bytes: 192 * 4_096, records: 192 });
+    // What is held for a commit has to go once room is short, whatever the seals do.
+    let held = View { sealing: 3, ready: 2, dirty_bytes: 600 << 20, ..view() };
+    let look = next_look(&held, BOUNDED, &Yield::default());
+    assert_eq!(look, Look { bytes: 40 << 20, records: u64::MAX });
+}
+
+#[test]
+fn well_compressed_data_makes_longer_seals() {
+    let mut stored = Yield::default();
+    for _ in 0..16 {
+        stored.learn(8_192, 8 << 20);
+    }
+    assert!(stored.blocks_per_segment() > 30_000);
+    assert!(stored.blocks_per_segment() <= SEGMENT_SLOTS_MAX);
+}
+
+#[test]
+fn short_of_room_a_seal_is_a_small_share_of_the_bound() {
+    let mut stored = Yield::default();
+    (0..16).for_each(|_| stored.learn(8_192, 1 << 20));
+    let short = View { dirty_bytes: 200 << 20, dirty_bound: 256 << 20, backlog_blocks: 40_000, ..view() };
+    assert_eq!(next_seal(&short, BOUNDED, &stored), Choice::Seal { blocks_max: 8_192 });
+    let crumbs = View { backlog_blocks: 5_000, sealing: 2, ..short };
+    assert_eq!(next_seal(&crumbs, BOUNDED, &stored), Choice::Idle, "it grows while others are sealed");
+    let crumbs = View { sealing: 0, ..crumbs };
+    assert!(matches!(next_seal(&crumbs, BOUNDED, &stored), Choice::Seal { .. }));
+}
+
+#[test]
+fn sealing_goes_on_while_commits_are_held() {
+    let full = View { backlog_blocks: 9_000, ready: 6, sealing: 2, ..view() };
+    assert_eq!(next_seal(&full, BOUNDED, &Yield::default()), Choice::Seal { blocks_max: 8_192 });
+    let many = View { ready: SEALS_UNCOMMITTED_MAX - 2, ..full };
+    assert_eq!(next_seal(&many, BOUNDED, &Yield::default()), Choice::Idle);
+}
+
+fn ready() -> Ready {
+    Ready { segments: 3, log_bytes: 96 << 20, oldest_age_ms: 1_000, full: true }
+}
+
+#[test]
+fn a_commit_waits_for_what_comes_soon() {
+    let stream = View { sealing: 2, ready: 3, ..view() };
+    assert_eq!(next_commit(&stream, &ready(), BOUNDED), Commit::Wait { ms: 2_500 });
+    assert_eq!(next_commit(&View { sealing: 0, ..stream }, &ready(), BOUNDED), Commit::Wait { ms: 2_500 });
+    assert_eq!(next_commit(&stream, &ready(), Durability::Ephemeral), Commit::Idle);
+}
+
+#[test]
+fn a_commit_waits_for_nothing_that_does_not_come() {
+    let last = Ready { full: false, ..ready() };
+    assert_eq!(next_commit(&view(), &last, BOUNDED), Commit::Now);
+    assert_eq!(next_commit(&view(), &ready(), Durability::Ephemeral), Commit::Now);
+}
+
+#[test]
+fn a_commit_does_not_wait_under_pressure_nor_beyond_the_age() {
+    let stream = View { sealing: 2, ready: 3, ..view() };
+    let pressing = [
+        View { draining: true, ..stream },
+        View { pressed: true, ..stream },
+        View { dirty_bytes: 650 << 20, ..stream },
+        View { dirty_bound: 256 << 20, ..stream },
+    ];
+    for view in pressing {
+        assert_eq!(next_commit(&view, &ready(), BOUNDED), Commit::Now, "{view:?}");
+        assert_eq!(next_commit(&view, &ready(), Durability::Ephemeral), Commit::Now, "{view:?}");
+    }
+    let old = Ready { oldest_age_ms: 3_500, ..ready() };
+    assert_eq!(next_commit(&stream, &old, BOUNDED), Commit::Now);
+    let many = Ready { segments: COMMIT_SEGMENTS_MAX, ..ready() };
+    assert_eq!(next_commit(&stream, &many, BOUNDED), Commit::Now);
+}
+
+#[test]
+fn every_bound_leaves_time_for_seal_and_commit() {
+    for seconds in [1, 2, 5, 60, 3_600] {
+        let bound_ms = u64::from(seconds) * 1_000;
+        assert!(seal_after_ms(seconds) < commit_after_ms(seconds));
+        assert!(commit_after_ms(seconds) + 300 <= bound_ms, "bounded({seconds})");
+    }
+}
