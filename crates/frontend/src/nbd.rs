@@ -30,6 +30,7 @@ mod replies;
 mod request;
 mod server;
 mod socket;
+mod spin;
 mod transmission;
 mod wire;
 

@@ -37,6 +37,14 @@ impl Socket {
         }
     }
 
+    /// As [`Socket::receive`], but none when there is nothing yet.
+    pub(crate) fn receive_now(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        match recv(&self.0, &mut *buffer, RecvFlags::DONTWAIT) {
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            other => Ok(Some(other?.1)),
+        }
+    }
+
     /// Receives exactly `buffer`, or fails at the deadline. Leaves a receive time-out set.
     pub(crate) fn receive_exact(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<()> {
         let mut filled = 0;

@@ -22,6 +22,7 @@ use super::{
     replies::{ReadPiece, Replies},
     request::Facts,
     socket::{self, Socket},
+    spin::Spin,
     wire::{self, Errno, Request, command, command_flag},
 };
 use crate::{Change, Device, Extent, ExtentState, Failure, Owned, Step};
@@ -75,6 +76,7 @@ pub(crate) struct Transmission<'a> {
     patience: Duration,
     replies: Replies,
     later: Later,
+    spin: Spin,
     steps: Vec<Step>,
     extents: Vec<Extent>,
 }
@@ -96,6 +98,7 @@ impl<'a> Transmission<'a> {
             patience,
             replies: Replies::default(),
             later: Later::new(runtime)?,
+            spin: Spin::new(),
             steps: Vec::new(),
             extents: Vec::new(),
         })
@@ -138,7 +141,10 @@ impl<'a> Transmission<'a> {
                 break;
             }
         }
-        Ok(self.socket.receive(room)?)
+        let (socket, room) = (self.socket, std::cell::RefCell::new(room));
+        let look = || socket.receive_now(&mut room.borrow_mut());
+        let sleep = || socket.receive(&mut room.borrow_mut());
+        Ok(self.spin.wait(look, sleep)?)
     }
 
     /// Serves all complete requests; says how many bytes they were and what comes next.
@@ -161,6 +167,7 @@ impl<'a> Transmission<'a> {
         }
         self.flush(&batch.flushes)?;
         self.send()?;
+        self.spin.served(batch.requests());
         Ok((used, next))
     }
 
