@@ -6,6 +6,8 @@
 pub(crate) mod local;
 mod lock;
 #[allow(unsafe_code)]
+mod mapped;
+#[allow(unsafe_code)]
 mod write_back;
 
 pub use local::LocalDisk;
@@ -65,6 +67,11 @@ pub trait Disk: Send + Sync {
 pub trait File: Send + Sync {
     /// Reads exactly `buffer.len()` bytes; an end of file before that is an error.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()>;
+    /// As [`File::read_at`], for a file that is read again and again and will not be made shorter: it may be kept
+    /// mapped from its first such read on, at the size it has then.
+    fn read_often_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.read_at(buffer, offset)
+    }
     /// Writes all buffers, one behind the other.
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<()>;
     /// Reserves space and sets the size to at least `bytes`.

@@ -60,7 +60,7 @@ impl Chunk {
     /// Reads whole consecutive blocks and checks each (guarantee 7).
     pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         assert!(buffer.len().is_multiple_of(BLOCK_BYTES), "the log is read in whole blocks");
-        self.file.read_at(buffer, offset)?;
+        self.file.read_often_at(buffer, offset)?;
         let first = offset as usize / BLOCK_BYTES;
         for (index, block) in buffer.chunks_exact(BLOCK_BYTES).enumerate() {
             let expected = self.crcs[first + index].load(Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::{
     io::{self, ErrorKind, IoSlice},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Component, Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use rustix::{
@@ -13,7 +13,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Disk, DiskError, Entry, File, Result};
+use super::{Disk, DiskError, Entry, File, Result, mapped::Mapping};
 
 /// The most buffers that one system call takes (Linux's `UIO_MAXIOV`).
 const BUFFERS_MAX: usize = 1024;
@@ -61,7 +61,7 @@ impl LocalDisk {
         // O_CLOEXEC is the standard library's default.
         let file = options.read(true).write(true).create_new(create).mode(0o600).open(full);
         let file = file.map_err(|error| failed(operation, path, &error))?;
-        Ok(Arc::new(LocalFile { file, path: path.to_owned() }))
+        Ok(Arc::new(LocalFile { file, path: path.to_owned(), mapping: OnceLock::new() }))
     }
 }
 
@@ -135,6 +135,7 @@ impl Disk for LocalDisk {
 struct LocalFile {
     file: fs::File,
     path: String,
+    mapping: OnceLock<Option<Mapping>>,
 }
 
 impl LocalFile {
@@ -154,6 +155,17 @@ impl File for LocalFile {
             }
             _ => self.failed("read", &error),
         })
+    }
+
+    fn read_often_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        let mapping = self.mapping.get_or_init(|| {
+            let size = self.file.metadata().map_or(0, |data| data.len());
+            Mapping::new(&self.file, size)
+        });
+        match mapping {
+            Some(mapping) if mapping.read(buffer, offset) => Ok(()),
+            _ => self.read_at(buffer, offset),
+        }
     }
 
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<()> {

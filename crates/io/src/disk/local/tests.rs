@@ -108,3 +108,59 @@ fn reading_past_the_end_says_where_it_is() {
     let error = file.read_at(&mut [0; 8], 4).unwrap_err();
     assert_eq!(error.to_string(), "read a: bytes 4..12 of a file of 10");
 }
+
+#[test]
+fn a_mapped_file_shows_what_is_written_later() {
+    let (_dir, disk) = disk();
+    let file = disk.create("a").unwrap();
+    file.allocate(1 << 20).unwrap();
+    let mut found = [1; 8];
+    file.read_often_at(&mut found, 4092).unwrap();
+    assert_eq!(found, [0; 8]);
+    file.write_at(&[IoSlice::new(&[7; 8])], 4092).unwrap();
+    file.read_often_at(&mut found, 4092).unwrap();
+    assert_eq!(found, [7; 8]);
+    // Beyond what was mapped, it is read as any file.
+    file.write_at(&[IoSlice::new(&[9; 8])], 1 << 20).unwrap();
+    file.read_often_at(&mut found, 1 << 20).unwrap();
+    assert_eq!(found, [9; 8]);
+}
+
+#[test]
+fn a_mapped_page_that_cannot_be_had_is_an_error_of_its_file() {
+    let (_dir, disk) = disk();
+    let files: Vec<_> = ["a", "b"]
+        .into_iter()
+        .map(|name| {
+            let file = disk.create(name).unwrap();
+            file.write_at(&[IoSlice::new(&[5; 3 * 4096])], 0).unwrap();
+            file.read_often_at(&mut [0; 8], 0).unwrap();
+            file
+        })
+        .collect();
+    // Nobody should; a disk that fails looks the same from here.
+    std::fs::File::options().write(true).open(disk.root().join("a")).unwrap().set_len(4096).unwrap();
+    let error = files[0].read_often_at(&mut [0; 4096], 8192).unwrap_err();
+    assert_eq!(error.to_string(), "read a: bytes 8192..12288 of a file of 4096");
+    let mut found = [0; 4096];
+    files[0].read_often_at(&mut found, 0).unwrap();
+    assert!(found == [5; 4096], "what is there is read as before");
+    assert!(files[0].read_often_at(&mut found, 8192).is_err(), "zeros stand there now, and are no answer");
+    files[1].read_often_at(&mut found, 8192).unwrap();
+    assert!(found == [5; 4096], "the other file is not touched");
+}
+
+#[test]
+fn mappings_come_and_go() {
+    let (_dir, disk) = disk();
+    // More than there are places for at once.
+    for round in 0..5_000u32 {
+        let name = format!("{}", round % 2);
+        let file = disk.create(&name).unwrap();
+        file.write_at(&[IoSlice::new(&round.to_le_bytes())], 0).unwrap();
+        let mut found = [0; 4];
+        file.read_often_at(&mut found, 0).unwrap();
+        assert_eq!(u32::from_le_bytes(found), round);
+        disk.remove(&name).unwrap();
+    }
+}
