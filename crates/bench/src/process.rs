@@ -1,6 +1,11 @@
 //! What a process costs, as `/proc` tells it.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, os::unix::process::CommandExt, path::Path, process::Command, time::Duration};
+
+/// Has a program start in a process group of its own: ^C is for us, who then end it.
+pub fn group_of_its_own(command: &mut Command) -> &mut Command {
+    command.process_group(0)
+}
 
 /// Processor time of the threads that live now, to the nanosecond; of a thread that has ended nothing is known.
 pub fn threads_cpu(pid: u32) -> Duration {

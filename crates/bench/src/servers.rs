@@ -1,11 +1,12 @@
 //! The servers that are measured, each in a directory of its own, on a unix socket, and killed when dropped.
 
 mod esker;
+mod mount;
 mod peers;
+mod zerofs;
 
 use std::{
     fs::File,
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::AtomicBool,
@@ -15,6 +16,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 pub use esker::EskerSettings;
+use mount::Mount;
 
 use crate::{client::Client, control, load::stopped, process};
 
@@ -39,10 +41,12 @@ pub enum Peer {
     QemuQcow2,
     /// An object store behind s3backer, with a directory as store.
     S3backer,
+    /// A file system in an object store, with a directory as store.
+    Zerofs,
 }
 
 /// All, in the order of the tables.
-pub const PEERS: [Peer; 8] = [
+pub const PEERS: [Peer; 9] = [
     Peer::Esker,
     Peer::EskerBefore,
     Peer::NbdkitMemory,
@@ -51,6 +55,7 @@ pub const PEERS: [Peer; 8] = [
     Peer::QemuRaw,
     Peer::QemuQcow2,
     Peer::S3backer,
+    Peer::Zerofs,
 ];
 
 impl Peer {
@@ -65,6 +70,7 @@ impl Peer {
             Self::QemuRaw => "qemu-raw",
             Self::QemuQcow2 => "qemu-qcow2",
             Self::S3backer => "s3backer",
+            Self::Zerofs => "zerofs",
         }
     }
 
@@ -80,13 +86,19 @@ impl Peer {
             Self::EskerBefore => false,
             Self::NbdkitMemory | Self::NbdkitNull | Self::NbdkitFile => in_path("nbdkit"),
             Self::QemuRaw | Self::QemuQcow2 => in_path("qemu-nbd") && in_path("qemu-img"),
-            Self::S3backer => in_path("s3backer"),
+            Self::S3backer => ["s3backer", "nbdkit", "fusermount"].iter().all(|program| in_path(program)),
+            Self::Zerofs => in_path("zerofs"),
         }
     }
 
     /// Whether it gives back what it was given.
     pub fn keeps_contents(self) -> bool {
         self != Self::NbdkitNull
+    }
+
+    /// Whether it goes on working after it has answered.
+    pub fn works_in_the_background(self) -> bool {
+        self.is_esker() || matches!(self, Self::S3backer | Self::Zerofs)
     }
 
     /// Whether one process of it serves many exports.
@@ -133,6 +145,7 @@ pub struct Server {
     /// Which.
     pub peer: Peer,
     child: Child,
+    mount: Option<Mount>,
     /// Where it listens.
     pub socket: PathBuf,
     /// Its files.
@@ -144,30 +157,40 @@ impl Server {
     pub fn start(peer: Peer, directory: &Path, plan: &Plan, stop: &AtomicBool) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         let esker = plan.esker(peer)?;
-        let (command, socket) = match &esker {
-            Some(settings) => esker::command(directory, settings),
-            None => peers::command(peer, directory, plan)?,
+        let mount = match peer {
+            Peer::S3backer => Some(Mount::start(directory, plan.size_bytes)?),
+            _ => None,
         };
-        let mut server = Self::spawn(peer, command, socket, directory)?;
+        let (command, socket) = match (&esker, &mount) {
+            (Some(settings), _) => esker::command(directory, settings),
+            (None, Some(mount)) => peers::of_file(&mount.file(), directory),
+            (None, None) => peers::command(peer, directory, plan)?,
+        };
+        let mut server = Self::spawn(peer, (command, mount), socket, directory)?;
         if let Some(settings) = &esker {
             server.wait_until(stop, |server| Ok(server.socket.exists()))?;
             esker::make_volumes(directory, settings, plan)?;
+        }
+        if peer == Peer::Zerofs {
+            server.wait_until(stop, |_| Ok(zerofs::is_up(directory)))?;
+            zerofs::make_export(directory, "v0", plan.size_bytes)?;
         }
         server.wait_until(stop, |server| Ok(Client::connect(&server.socket, "v0").is_ok()))?;
         Ok(server)
     }
 
-    /// Starts the program in a process group of its own: ^C is for us, who then end it.
-    fn spawn(peer: Peer, mut command: Command, socket: PathBuf, directory: &Path) -> Result<Self> {
+    fn spawn(
+        peer: Peer,
+        (mut command, mount): (Command, Option<Mount>),
+        socket: PathBuf,
+        directory: &Path,
+    ) -> Result<Self> {
         let log = File::options().create(true).append(true).open(directory.join("server.log"))?;
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0)
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = process::group_of_its_own(&mut command)
             .spawn()
             .with_context(|| format!("start {}", peer.name()))?;
-        Ok(Self { peer, child, socket, directory: directory.to_owned() })
+        Ok(Self { peer, child, mount, socket, directory: directory.to_owned() })
     }
 
     fn wait_until(&mut self, stop: &AtomicBool, mut ready: impl FnMut(&Self) -> Result<bool>) -> Result<()> {
@@ -188,19 +211,38 @@ impl Server {
         Ok(())
     }
 
-    /// The process.
+    /// The process that serves NBD.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Processor time of all its threads, as [`process::threads_cpu`].
+    pub fn threads_cpu(&self) -> Duration {
+        self.pids().map(process::threads_cpu).sum()
+    }
+
+    /// Its processor time, as [`process::process_cpu`].
+    pub fn process_cpu(&self) -> Duration {
+        self.pids().map(process::process_cpu).sum()
+    }
+
+    /// Its memory, as [`process::memory_bytes`].
+    pub fn memory_bytes(&self) -> u64 {
+        self.pids().map(process::memory_bytes).sum()
+    }
+
+    fn pids(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.pid()).chain(self.mount.as_ref().map(Mount::pid))
     }
 
     /// Waits until it does nothing for a moment (work behind the guest's back is over), at most so long.
     pub fn settle(&self, patience: Duration, stop: &AtomicBool) {
         let begun = Instant::now();
         let mut quiet = 0;
-        let mut before = process::threads_cpu(self.pid());
+        let mut before = self.threads_cpu();
         while quiet < 2 && begun.elapsed() < patience && !stopped(stop) {
             std::thread::sleep(Duration::from_millis(10));
-            let now = process::threads_cpu(self.pid());
+            let now = self.threads_cpu();
             quiet = if now.saturating_sub(before) < Duration::from_micros(500) { quiet + 1 } else { 0 };
             before = now;
         }

@@ -13,7 +13,6 @@ use crate::{
     fio,
     jobs::{Asker, Job, State},
     load::{self, Connection, Outcome, Templates, stopped},
-    process,
     raw::RawDisk,
     servers::{Peer, Plan, Server},
     statistics::{Spread, median, spread},
@@ -209,7 +208,7 @@ impl Contender {
 
     fn row(self) -> Row {
         let memory_bytes = match &self.way {
-            Way::Batching { server, .. } | Way::Fio { server } => process::memory_bytes(server.pid()),
+            Way::Batching { server, .. } | Way::Fio { server } => server.memory_bytes(),
             Way::Raw(_) => 0,
         };
         let ratio = if self.ratios.is_empty() { spread(&[1.0]) } else { spread(&self.ratios) };
@@ -226,9 +225,9 @@ impl Way {
             Self::Batching { server, connections } => {
                 ready(job, server, stop)?;
                 load::run(connections, &job.load, job.warm_up, stop)?;
-                let before = process::threads_cpu(server.pid());
+                let before = server.threads_cpu();
                 let outcome = load::run(connections, &job.load, slice, stop)?;
-                let used = process::threads_cpu(server.pid()).saturating_sub(before);
+                let used = server.threads_cpu().saturating_sub(before);
                 if job.state == State::Warm {
                     // What was written is sealed before its neighbour begins.
                     ready(job, server, stop)?;
@@ -237,10 +236,10 @@ impl Way {
             }
             Self::Fio { server } => {
                 ready(job, server, stop)?;
-                let before = process::process_cpu(server.pid());
+                let before = server.process_cpu();
                 // fio counts whole seconds.
                 let outcome = fio::run(&server.socket, &job.load, Duration::from_secs(1))?;
-                let used = process::process_cpu(server.pid()).saturating_sub(before);
+                let used = server.process_cpu().saturating_sub(before);
                 Ok((outcome, Some(used)))
             }
         }
@@ -249,11 +248,13 @@ impl Way {
 
 /// What a server does behind its guests' backs must not fall on its neighbour.
 fn ready(job: &Job, server: &Server, stop: &AtomicBool) -> Result<()> {
-    if server.peer.is_esker() {
-        if job.state == State::Warm {
-            server.wait_until_stored("v0", Duration::from_secs(60), stop)?;
-        }
-        server.settle(Duration::from_secs(20), stop);
+    if server.peer.is_esker() && job.state == State::Warm {
+        server.wait_until_stored("v0", Duration::from_secs(60), stop)?;
+    }
+    if server.peer.works_in_the_background() {
+        // Of others nobody knows whether they ever come to rest.
+        let patience = Duration::from_secs(if server.peer.is_esker() { 20 } else { 2 });
+        server.settle(patience, stop);
     }
     if job.state == State::Cold {
         crate::files::evict(&server.directory)?;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Peer, Plan};
+use super::{Peer, Plan, zerofs};
 
 pub(super) fn command(peer: Peer, directory: &Path, plan: &Plan) -> Result<(Command, PathBuf)> {
     let socket = directory.join("nbd.sock");
@@ -31,8 +31,8 @@ pub(super) fn command(peer: Peer, directory: &Path, plan: &Plan) -> Result<(Comm
             }
             qemu_nbd(&socket, "qcow2", &disk)
         }
-        Peer::S3backer => s3backer(&socket, directory, plan.size_bytes)?,
-        Peer::Esker | Peer::EskerBefore => bail!("esker is not a peer of itself"),
+        Peer::Zerofs => zerofs::command(directory, &socket)?,
+        Peer::Esker | Peer::EskerBefore | Peer::S3backer => bail!("{} is started elsewhere", peer.name()),
     };
     Ok((command, socket))
 }
@@ -51,15 +51,10 @@ fn qemu_nbd(socket: &Path, format: &str, disk: &Path) -> Command {
     command
 }
 
-/// Its own test store: files in a directory, no network.
-fn s3backer(socket: &Path, directory: &Path, size_bytes: u64) -> Result<Command> {
-    let store = directory.join("store");
-    std::fs::create_dir_all(store.join("bucket"))?;
-    let mut command = Command::new("nbdkit");
-    command.args(["--foreground", "--unix"]).arg(socket).arg("s3backer");
-    command.arg("bucket=bucket").arg(format!("s3b_baseURL=file://{}", store.display()));
-    command.args(["s3b_test=true", "s3b_blockSize=64k", &format!("s3b_size={size_bytes}")]);
-    Ok(command)
+/// A file that another server's mount holds.
+pub(super) fn of_file(file: &Path, directory: &Path) -> (Command, PathBuf) {
+    let socket = directory.join("nbd.sock");
+    (nbdkit(&socket, &["file".into(), file.display().to_string()]), socket)
 }
 
 fn raw_disk(directory: &Path, size_bytes: u64) -> Result<PathBuf> {
