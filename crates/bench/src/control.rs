@@ -46,6 +46,13 @@ pub fn requests(data: &Path) -> Result<Vec<(String, u64)>> {
     Ok(kinds.iter().filter_map(|(name, count)| Some((name.clone(), count.as_u64()?))).collect())
 }
 
+/// How many volumes serve.
+pub fn running(data: &Path) -> Result<u64> {
+    let status = ask(data, "GET", "/v1/status", "")?;
+    let volumes = status["volumes"].as_array().context("a status without volumes")?;
+    Ok(volumes.iter().filter(|served| served["state"] == "running").count() as u64)
+}
+
 /// Makes a volume, which the daemon serves at once.
 pub fn create(data: &Path, name: &str, size_bytes: u64, durability: &str) -> Result<()> {
     let body = json!({ "name": name, "size_bytes": size_bytes, "durability": durability });

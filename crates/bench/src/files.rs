@@ -1,6 +1,6 @@
 //! Files and the page cache.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, os::unix::fs::MetadataExt, path::Path};
 
 use anyhow::Result;
 use rustix::fs::{Advice, fadvise};
@@ -20,6 +20,24 @@ pub fn evict(directory: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the files below a directory take on their disk, directories included.
+pub fn allocated_bytes(directory: &Path) -> Result<u64> {
+    let mut bytes = std::fs::metadata(directory)?.blocks() * 512;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        // What has gone meanwhile takes nothing.
+        let Ok(facts) = entry.metadata() else { continue };
+        bytes += if facts.is_dir() { allocated_bytes(&entry.path())? } else { facts.blocks() * 512 };
+    }
+    Ok(bytes)
+}
+
+/// What is free for files below a directory.
+pub fn free_bytes(directory: &Path) -> Result<u64> {
+    let facts = rustix::fs::statvfs(directory)?;
+    Ok(facts.f_bavail * facts.f_frsize)
 }
 
 /// Waits until the disk below a directory holds all that was written to it.

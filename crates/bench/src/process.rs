@@ -47,6 +47,20 @@ pub fn memory_bytes(pid: u32) -> u64 {
     (kib("RssAnon:") + kib("RssShmem:")) << 10
 }
 
+/// Threads that live now.
+pub fn threads(pid: u32) -> u64 {
+    entries(&format!("/proc/{pid}/task"))
+}
+
+/// Open file descriptors.
+pub fn descriptors(pid: u32) -> u64 {
+    entries(&format!("/proc/{pid}/fd"))
+}
+
+fn entries(directory: &str) -> u64 {
+    fs::read_dir(directory).map_or(0, |entries| entries.count() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

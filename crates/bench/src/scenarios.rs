@@ -1,6 +1,7 @@
 //! What does not fit into paired slices: Esker alone, watched over time.
 
 mod background;
+mod idle;
 mod open_time;
 mod sustained;
 
@@ -26,10 +27,13 @@ pub enum Scenario {
     Background,
     /// From the daemon's start to the first block, by the volume's size and by what is mapped.
     OpenTime,
+    /// Many volumes that nobody uses.
+    Idle,
 }
 
 /// All.
-pub const SCENARIOS: [Scenario; 3] = [Scenario::Sustained, Scenario::Background, Scenario::OpenTime];
+pub const SCENARIOS: [Scenario; 4] =
+    [Scenario::Sustained, Scenario::Background, Scenario::OpenTime, Scenario::Idle];
 
 impl Scenario {
     /// Its name on the command line.
@@ -38,6 +42,7 @@ impl Scenario {
             Self::Sustained => "sustained",
             Self::Background => "background",
             Self::OpenTime => "open-time",
+            Self::Idle => "idle",
         }
     }
 
@@ -51,6 +56,7 @@ impl Scenario {
             Self::OpenTime => {
                 "from the daemon's start to the first block, after a clean end; median of three"
             }
+            Self::Idle => "volumes that nobody uses, in one daemon; --volumes says how many",
         }
     }
 
@@ -60,6 +66,7 @@ impl Scenario {
             Self::Sustained => sustained::run(settings),
             Self::Background => background::run(settings),
             Self::OpenTime => open_time::run(settings),
+            Self::Idle => idle::run(settings),
         }
     }
 }
@@ -68,6 +75,8 @@ impl Scenario {
 pub struct Settings<'a> {
     /// How Esker is set up; a scenario changes what it is about.
     pub esker: EskerSettings,
+    /// How many volumes, where it is about many.
+    pub volumes: u64,
     /// Where files go.
     pub directory: &'a Path,
     /// Set when somebody asks for an end.

@@ -69,7 +69,8 @@ fn run(work: &Work, options: &Options, directory: &Path, stop: &AtomicBool) -> R
     let measured = match work {
         Work::Job(job) => slices(job, options, esker, (&directory, stop)).map(Measured::Job),
         Work::Scenario(scenario) => {
-            let settings = scenarios::Settings { esker, directory: &directory, stop };
+            let settings =
+                scenarios::Settings { esker, volumes: options.volumes, directory: &directory, stop };
             scenario.run(&settings).map(Measured::Scenario)
         }
     };

@@ -19,6 +19,7 @@ usage: bench --esker PROGRAM [--jobs A,B] [--peers A,B] [--slices N] [--slice-ms
   --slice-ms N       length of a slice, at most 1000; 250 by default
   --durability D     of esker's volumes: ephemeral (default: nothing is stored before the dirty bound) or bounded(Ns)
   --dirty-bound S    of esker, 8G by default
+  --volumes N        in the scenario idle, 1000 by default
   --pool URL         esker's pool; files in the temporary directory by default
   --dir DIR          where the servers' files go, on a real disk; the directory for temporary files by default
   --json             figures as JSON
@@ -61,6 +62,7 @@ pub(crate) struct Options {
     pub(crate) slice: Duration,
     pub(crate) durability: String,
     pub(crate) dirty_bound: String,
+    pub(crate) volumes: u64,
     pub(crate) pool: Option<String>,
     pub(crate) dir: PathBuf,
     pub(crate) json: bool,
@@ -77,6 +79,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
         slice: Duration::from_millis(250),
         durability: "ephemeral".into(),
         dirty_bound: "8G".into(),
+        volumes: 1_000,
         pool: None,
         dir: std::env::temp_dir(),
         json: false,
@@ -102,6 +105,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
             "--slice-ms" => options.slice = Duration::from_millis(value()?.parse::<u64>()?.clamp(1, 1000)),
             "--durability" => options.durability = value()?,
             "--dirty-bound" => options.dirty_bound = value()?,
+            "--volumes" => options.volumes = value()?.parse()?,
             "--pool" => options.pool = Some(value()?),
             "--dir" => options.dir = value()?.into(),
             "--json" => options.json = true,
