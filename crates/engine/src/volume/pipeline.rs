@@ -132,6 +132,8 @@ impl Pipeline {
     async fn work(&mut self, writer: &Writer) -> Result<()> {
         loop {
             let seen = (writer.wake.generation(), writer.budget.pressure.generation());
+            // Before the first wait too: it may have been stopped before this began to listen.
+            self.check_stopped(writer)?;
             self.begin_work(writer)?;
             if self.released {
                 return Ok(());
@@ -139,7 +141,6 @@ impl Pipeline {
             let happened = self.next(writer, seen).await;
             writer.wake_never();
             self.handle(writer, happened)?;
-            self.check_stopped(writer)?;
         }
     }
 
