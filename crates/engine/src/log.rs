@@ -13,8 +13,8 @@
 //! 2. A record that follows a sync starts at a multiple of 4 KiB: what is synced is never written again.
 //! 3. Each record names the highest sequence that was synced when it was written (rule W3), and all
 //!    checksums are seeded with the chunk's salt, drawn at every use of a file (rule W2).
-//! 4. A file is used again only after its records are committed, applied to the map, and no reader can
-//!    hold a position in it (rule W9).
+//! 4. A file is used again, or made ready for it, only after its records are committed, applied to the map, and no
+//!    reader can hold a position in it (rule W9).
 //!
 //! After power loss, in numbered steps:
 //! 1. [`scan`] sorts the chunks by number and walks the records from the last committed one.
@@ -28,6 +28,7 @@ mod chunk;
 mod files;
 mod resync;
 pub(crate) mod scan;
+mod spare;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -46,14 +47,8 @@ use esker_io::{
 pub(crate) use append::{Entry, Payload};
 pub(crate) use chunk::ChunkTable;
 pub(crate) use files::LogDirectory;
-use files::{FileRequest, Spare};
 
 use crate::{EngineError, Result, budget::Budget};
-
-/// Log files kept for use again; a recycled file syncs several times faster than a new one.
-const SPARE_FILES_MAX: usize = 8;
-/// Below so many spare files another one is made ahead of its use.
-const SPARE_FILES_MIN: usize = 2;
 
 /// A record in the log that no applied commit covers yet.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +92,10 @@ pub(crate) struct LogIdentity {
 pub(crate) struct Log {
     identity: LogIdentity,
     world: World,
+    chunk_bytes: u64,
     table: ChunkTable,
+    /// Where a file lies that is being prepared for use.
+    shelf: Arc<spare::Shelf>,
     appender: Mutex<append::Appender>,
     syncing: Mutex<Syncing>,
     sync_ended: Condvar,
@@ -160,10 +158,11 @@ impl Log {
     /// Starts the log of a new epoch: a fresh chunk, durable before the first record.
     pub(crate) fn start(world: World, identity: LogIdentity, start: LogStart) -> Result<Self> {
         let table = ChunkTable::default();
+        let mut files = start.files;
+        files.adopt(start.chunks.len());
         for chunk in start.chunks {
             table.insert(chunk);
         }
-        let mut files = start.files;
         let header =
             append::header(&world, &identity, start.next_chunk, start.next_sequence, start.next_sequence - 1);
         let active = files.activate(&header)?;
@@ -179,7 +178,9 @@ impl Log {
             identity,
             budget: start.budget,
             world,
+            chunk_bytes: files.chunk_bytes,
             table,
+            shelf: files.shelf(),
             appender: Mutex::new(append::Appender::new(files, active, start.next_sequence, start.pending)),
             syncing: Mutex::new(Syncing::default()),
             sync_ended: Condvar::new(),
@@ -319,22 +320,7 @@ impl Log {
         empty
     }
 
-    /// A request for the file that the next rotation will want. Creating it takes time: background work.
-    pub(crate) fn wants_file(&self) -> Option<FileRequest> {
-        self.appender.lock().wants_file()
-    }
-
-    /// Takes the file that was asked for, or learns that it could not be made.
-    pub(crate) fn file_created(&self, created: Result<Spare>) -> Result<()> {
-        let (spare, outcome) = match created {
-            Ok(spare) => (Some(spare), Ok(())),
-            Err(error) => (None, Err(error)),
-        };
-        self.appender.lock().file_prepared(spare);
-        outcome
-    }
-
-    /// Waits until no sync runs, and stops the log for good.
+    /// Waits until no sync runs and no file is worked on, and stops the log for good.
     pub(crate) fn close(&self) {
         let mut syncing = self.syncing.lock();
         while syncing.running {
@@ -344,6 +330,7 @@ impl Log {
         self.appender.lock().poison(closing.clone());
         syncing.failed.get_or_insert(closing);
         drop(syncing);
+        self.shelf.close();
         self.leave_budget();
     }
 
@@ -357,6 +344,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
+        self.shelf.close();
         self.leave_budget();
     }
 }

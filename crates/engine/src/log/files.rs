@@ -4,18 +4,35 @@
 //! logs/<volume>/<log>/<n>.chunk      logs of volumes
 //! aside/<volume>-<log>-<n>           logs that must not be replayed (rule H5), kept for their owner
 //! ```
+//!
+//! How many files a log has: those that its chunks are in, and spares, as many as it has use for.
+//! 1. While it is one chunk of which less than a quarter is written, none is made ahead; then one; two while it is longer.
+//!    A steady load needs none to be made: the files of released chunks serve it.
+//! 2. A release leaves at most as many spares as there are chunks in use, or eight where those are fewer.
+//! 3. A release that leaves one chunk in use takes one spare more away, unless the stretch since the last such
+//!    release had use for it: a burst's files go one by one, without a timer, as further writes are committed.
+//! 4. An opening keeps one of the files that it finds for each chunk in use. They are cold: raw material for warm ones.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use esker_format::{
     chunk::ChunkHeader,
     ids::{LogId, VolumeId},
 };
-use esker_io::{File, World};
+use esker_io::World;
 use std::io::IoSlice;
 
-use super::{SPARE_FILES_MAX, SPARE_FILES_MIN, chunk::Chunk};
+pub(super) use super::spare::{FileRequest, Spare};
+use super::{
+    chunk::Chunk,
+    spare::{Next, Shelf},
+};
 use crate::{EngineError, Result};
+
+/// Spares that a short log may keep.
+const SPARES_MAX: usize = 8;
+/// Warm spares that are made ahead of their use.
+const AHEAD_MAX: usize = 2;
 
 /// The largest record fits.
 const CHUNK_BYTES_MIN: u64 = 2 << 20;
@@ -100,47 +117,27 @@ impl LogDirectory {
     }
 }
 
-/// A file that is not in use now.
-pub(crate) struct Spare {
-    pub(crate) path: String,
-    pub(crate) file: Arc<dyn File>,
-}
-
-/// Asks for a new file; creating it takes time and no lock.
-pub(crate) struct FileRequest {
-    dir: String,
-    number: u64,
-    chunk_bytes: u64,
-}
-
-impl FileRequest {
-    /// Creates the file: preallocated, its size and name durable.
-    pub(crate) fn create(&self, world: &World) -> Result<Spare> {
-        let path = format!("{}/{:08}.chunk", self.dir, self.number);
-        let file = world.disk.create(&path)?;
-        let prepared = file
-            .allocate(self.chunk_bytes)
-            .and_then(|()| file.sync())
-            .and_then(|()| world.disk.sync_dir(&self.dir));
-        if let Err(error) = prepared {
-            // A file without its space would only be in the way; the first error is the one that counts.
-            let _ = world.disk.remove(&path);
-            return Err(error.into());
-        }
-        Ok(Spare { path, file })
-    }
-}
-
 /// The files of one log that are not in use, and the makers of new ones.
 pub(crate) struct ChunkFiles {
     world: World,
     dir: String,
     pub(super) chunk_bytes: u64,
     next_file: u64,
-    spares: Vec<Spare>,
+    /// The cold ones first, then the warm ones, the latest used last.
+    spares: VecDeque<Spare>,
     /// Paths of files that are of no use: half made, or more than are kept.
     surplus: Vec<String>,
+    shelf: Arc<Shelf>,
+    /// A file is being prepared.
     preparing: bool,
+    /// The last one could not be; another is asked for when a chunk has changed hands.
+    failed: bool,
+    /// Chunks that hold records, or will next.
+    in_use: usize,
+    /// The most of them since there was only one.
+    in_use_max: usize,
+    /// The number of the first chunk of this run.
+    first_own: Option<u64>,
 }
 
 impl ChunkFiles {
@@ -154,58 +151,120 @@ impl ChunkFiles {
     ) -> Self {
         let (dir, chunk_bytes) = (directory.log_path(log), directory.chunk_bytes);
         assert!(chunk_bytes >= CHUNK_BYTES_MIN, "a chunk of {chunk_bytes} bytes");
-        Self { world, dir, chunk_bytes, next_file, spares, surplus, preparing: false }
+        Self {
+            world,
+            dir,
+            chunk_bytes,
+            next_file,
+            spares: spares.into(),
+            surplus,
+            shelf: Arc::default(),
+            preparing: false,
+            failed: false,
+            in_use: 0,
+            in_use_max: 0,
+            first_own: None,
+        }
     }
 
-    /// Makes a spare file (or a new one) the chunk that `header` describes.
+    /// An opening goes on with so many chunks that hold records.
+    pub(super) fn adopt(&mut self, replayed: usize) {
+        self.in_use = replayed;
+        let kept = self.spares.len().min(SPARES_MAX).min(replayed + 1);
+        self.surplus.extend(self.spares.drain(kept..).map(|spare| spare.path));
+    }
+
+    /// Where the file lies that is being prepared.
+    pub(super) fn shelf(&self) -> Arc<Shelf> {
+        self.shelf.clone()
+    }
+
+    /// Makes a file the chunk that `header` describes: a warm one, or a new one, or whatever there is on a full disk.
     ///
     /// # Errors
     /// [`EngineError::Disk`] when there is no file and none can be made: nothing has happened.
     /// [`EngineError::Stopped`] when the header may or may not be in the file: no other file may get its number.
     pub(crate) fn activate(&mut self, header: &ChunkHeader) -> Result<Arc<Chunk>> {
-        let spare = match self.spares.pop() {
-            Some(spare) => spare,
-            None => self.request().create(&self.world)?,
-        };
+        let spare = self.take_spare()?;
         spare.file.write_at(&[IoSlice::new(&header.encode())], 0).map_err(|error| EngineError::Stopped {
             volume: header.volume.to_string(),
             reason: error.to_string(),
         })?;
+        self.first_own.get_or_insert(header.chunk);
+        self.in_use += 1;
+        self.in_use_max = self.in_use_max.max(self.in_use);
+        self.failed = false;
         Ok(Arc::new(Chunk::new(header, spare.path, spare.file, self.chunk_bytes)))
     }
 
-    fn request(&mut self) -> FileRequest {
-        let number = self.next_file;
-        self.next_file += 1;
-        FileRequest { dir: self.dir.clone(), number, chunk_bytes: self.chunk_bytes }
+    fn take_spare(&mut self) -> Result<Spare> {
+        if let Some(warm) = self.spares.pop_back_if(|spare| spare.warm) {
+            return Ok(warm);
+        }
+        let number = self.next_number();
+        Spare::create(&self.world, &self.dir, number, self.chunk_bytes)
+            .or_else(|error| self.spares.pop_back().or_else(|| self.shelf.take()).ok_or(error))
     }
 
-    /// A request for the file that the next rotation will want, when none is there or on its way.
+    fn next_number(&mut self) -> u64 {
+        self.next_file += 1;
+        self.next_file - 1
+    }
+
+    /// A request for another warm file, when there are too few and none is on its way.
     pub(crate) fn wants_file(&mut self) -> Option<FileRequest> {
-        if self.preparing || self.spares.len() >= SPARE_FILES_MIN {
+        let warm = self.spares.iter().filter(|spare| spare.warm).count();
+        if self.preparing || self.failed || warm >= self.in_use.min(AHEAD_MAX) {
             return None;
         }
+        let next = match self.spares.pop_front_if(|spare| !spare.warm) {
+            Some(cold) => {
+                // A log that has ended wants nothing any more.
+                if !self.shelf.put(|| Ok(cold)).is_ok_and(|put| put) {
+                    return None;
+                }
+                Next::Header
+            }
+            None => Next::Create(self.next_number()),
+        };
         self.preparing = true;
-        Some(self.request())
+        let (shelf, dir) = (self.shelf.clone(), self.dir.clone());
+        Some(FileRequest { shelf, dir, chunk_bytes: self.chunk_bytes, next })
     }
 
     /// Takes the file that was asked for, or learns that it could not be made.
     pub(crate) fn prepared(&mut self, spare: Option<Spare>) {
         self.preparing = false;
+        self.failed = spare.is_none();
         self.spares.extend(spare);
     }
 
     /// Takes back the file of a chunk that nobody needs any more.
     pub(crate) fn recycle(&mut self, chunk: &Chunk) {
-        self.spares.push(Spare { path: chunk.path.clone(), file: chunk.file.clone() });
+        // One of an earlier run may have been filled in part only, and is not cached for certain.
+        let warm = self.first_own.is_some_and(|first| chunk.number >= first);
+        let spare = Spare { path: chunk.path.clone(), file: chunk.file.clone(), warm };
+        if warm {
+            self.spares.push_back(spare)
+        } else {
+            self.spares.push_front(spare)
+        }
+        self.in_use -= 1;
+        self.failed = false;
     }
 
     /// The paths of files that should be removed. Removing takes time: the caller does it without the lock.
     pub(crate) fn take_surplus(&mut self) -> Vec<String> {
-        let mut surplus = std::mem::take(&mut self.surplus);
-        let kept = self.spares.len().min(SPARE_FILES_MAX);
-        surplus.extend(self.spares.drain(kept..).map(|spare| spare.path));
-        surplus
+        let mut kept = self.spares.len().min(SPARES_MAX.max(self.in_use));
+        if self.in_use == 1 {
+            // Stretches are not all of one length: one more than the last had use for.
+            let used = if self.in_use_max == 1 { 1 } else { self.in_use_max + AHEAD_MAX };
+            kept = kept.min(used.max(kept.saturating_sub(1)));
+            self.in_use_max = 1;
+        }
+        let gone = self.spares.len() - kept;
+        self.surplus.extend(self.spares.drain(..gone).map(|spare| spare.path));
+        std::mem::take(&mut self.surplus)
     }
 
     /// Makes the names of all files durable.

@@ -118,7 +118,7 @@ struct Candidate {
 
 impl Candidate {
     fn spare(self) -> Spare {
-        Spare { path: self.path, file: self.file }
+        Spare::cold(self.path, self.file)
     }
 
     fn base(&self) -> u64 {
@@ -169,10 +169,11 @@ fn find_chunks(request: &Request<'_>) -> Result<Found> {
                     ),
                 });
             }
-            // A header lies in one sector, which is written whole or not at all: zeros were never in use.
+            // A header lies in one sector, which is written whole or not at all: zeros were never in use, or not since
+            // the file was made a spare.
             Err(_) if bytes[..SECTOR_BYTES.min(bytes.len())].iter().all(|byte| *byte == 0) => {
                 if size == request.directory.chunk_bytes {
-                    found.spares.push(Spare { path, file });
+                    found.spares.push(Spare::cold(path, file));
                 } else {
                     found.half_made.push(path);
                 }

@@ -308,3 +308,5 @@ fn a_log_that_is_dropped_gives_its_share_of_the_daemon_s_bound_back() {
     drop(log);
     assert_eq!(budget.used(), 0);
 }
+
+mod spares;

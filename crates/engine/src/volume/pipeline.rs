@@ -19,7 +19,10 @@ use std::{
 use esker_format::{head::HeadKind, segment::SegmentIndex};
 use esker_io::{
     BoxFuture, World,
-    sync::{atomic::Ordering, either},
+    sync::{
+        atomic::{Ordering, fence},
+        either,
+    },
 };
 use futures_util::{FutureExt, Stream, stream::FuturesUnordered};
 
@@ -163,11 +166,10 @@ impl Pipeline {
             self.begin_checkpoint();
         }
         if self.prepare.is_none() && !draining {
-            self.prepare = writer.log.wants_file().map(|request| {
-                let (log, world) = (writer.log.clone(), self.world().clone());
-                let job = move || log.file_created(request.create(&world));
-                esker_io::run_first(&*self.world().cpu, job)
-            });
+            // Written before the log is looked at, as for the seals.
+            writer.wake_at.fetch_min(writer.log.file_wanted_at(), Ordering::AcqRel);
+            fence(Ordering::SeqCst);
+            self.prepare = writer.log.prepare_file();
         }
         self.begin_reclaim();
         self.begin_commit(writer, &view);

@@ -1,0 +1,267 @@
+//! Files that are made warm: how many, when, and what a crash in the middle leaves.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use esker_io::{Disk, DiskError, File, disk::Entry as DirectoryEntry};
+
+use super::{
+    super::spare::{Progress, SLICES},
+    *,
+};
+use crate::testing::block_on;
+
+/// A disk on which nothing can be created while it is full.
+struct Tight {
+    disk: LocalDisk,
+    full: AtomicBool,
+}
+
+impl Disk for Tight {
+    fn open(&self, path: &str) -> std::result::Result<Arc<dyn File>, DiskError> {
+        self.disk.open(path)
+    }
+    fn create(&self, path: &str) -> std::result::Result<Arc<dyn File>, DiskError> {
+        if self.full.load(Ordering::Relaxed) {
+            let (path, message) = (path.to_owned(), "full".to_owned());
+            return Err(DiskError { operation: "create", path, not_found: false, no_space: true, message });
+        }
+        self.disk.create(path)
+    }
+    fn list(&self, dir: &str) -> std::result::Result<Vec<DirectoryEntry>, DiskError> {
+        self.disk.list(dir)
+    }
+    fn create_dir(&self, dir: &str) -> std::result::Result<(), DiskError> {
+        self.disk.create_dir(dir)
+    }
+    fn remove(&self, path: &str) -> std::result::Result<(), DiskError> {
+        self.disk.remove(path)
+    }
+    fn remove_dir(&self, dir: &str) -> std::result::Result<(), DiskError> {
+        self.disk.remove_dir(dir)
+    }
+    fn rename(&self, from: &str, to: &str) -> std::result::Result<(), DiskError> {
+        self.disk.rename(from, to)
+    }
+    fn sync_dir(&self, dir: &str) -> std::result::Result<(), DiskError> {
+        self.disk.sync_dir(dir)
+    }
+}
+
+/// Writes MiBs, one a record.
+fn write_mib(log: &Log, count: u64) {
+    for lba in 0..count {
+        write(log, lba, lba as u8 | 1, 256);
+    }
+}
+
+fn release_all(log: &Log) {
+    let end = log.cut(u64::MAX).expect("something was written").end;
+    log.release(end);
+}
+
+/// Prepares as many files as are wanted, and says how many that were.
+fn prepare_all(log: &Arc<Log>) -> usize {
+    let mut count = 0;
+    while let Some(preparing) = log.prepare_file() {
+        block_on(preparing).unwrap();
+        count += 1;
+    }
+    count
+}
+
+fn files(world: &World) -> usize {
+    world.disk.list(&DIRECTORY.log_path(LOG)).unwrap().len()
+}
+
+/// The highest number that a file was given.
+fn newest_file(world: &World) -> String {
+    world.disk.list(&DIRECTORY.log_path(LOG)).unwrap().pop().unwrap().name
+}
+
+#[test]
+fn files_are_made_ahead_as_the_log_grows() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = world(directory.path());
+    let log = Arc::new(open(&world, 2, 0).0);
+    write_mib(&log, 7);
+    assert_eq!((prepare_all(&log), log.file_wanted_at()), (0, 8 << 20), "there may never be a second chunk");
+    write_mib(&log, 1);
+    assert_eq!((prepare_all(&log), log.file_wanted_at()), (1, CHUNK_BYTES));
+    write_mib(&log, 30);
+    assert_eq!((prepare_all(&log), files(&world)), (2, 4), "one was used, and two are ahead");
+    assert_eq!(prepare_all(&log), 0);
+}
+
+#[test]
+fn a_steady_load_needs_no_new_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = world(directory.path());
+    let log = Arc::new(open(&world, 2, 0).0);
+    let mut newest = String::new();
+    for round in 0..12 {
+        write_mib(&log, 70);
+        prepare_all(&log);
+        release_all(&log);
+        prepare_all(&log);
+        if round == 3 {
+            newest = newest_file(&world);
+        }
+    }
+    assert_eq!(newest_file(&world), newest);
+    assert!(files(&world) <= 6, "{} files", files(&world));
+}
+
+#[test]
+fn a_burst_s_files_go_one_by_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = world(directory.path());
+    let log = Arc::new(open(&world, 2, 0).0);
+    write_mib(&log, 330);
+    assert_eq!(files(&world), 11);
+    release_all(&log);
+    let mut seen = vec![files(&world)];
+    for _ in 0..9 {
+        write_mib(&log, 1);
+        release_all(&log);
+        seen.push(files(&world));
+    }
+    assert_eq!(seen, [9, 8, 7, 6, 5, 4, 3, 2, 2, 2]);
+}
+
+/// Six chunks, all committed; then a new run that has two of them to replay.
+fn reopened(world: &World) -> Arc<Log> {
+    let (log, _) = open(world, 2, 0);
+    write_mib(&log, 180);
+    drop(log);
+    let (log, found) = open(world, 3, 130);
+    assert_eq!(found.records.len(), 50);
+    Arc::new(log)
+}
+
+fn header_is_zero(world: &World, path: &str) -> bool {
+    let mut header = [1; 512];
+    world.disk.open(path).unwrap().read_at(&mut header, 0).unwrap();
+    header.iter().all(|byte| *byte == 0)
+}
+
+/// The process is killed, or the power fails after everything was synced, at each slice.
+#[test]
+fn a_found_file_that_is_half_overwritten_is_still_a_spare() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = world(directory.path());
+    let log = reopened(&world);
+    assert_eq!(files(&world), 3 + 3, "of five old files one is kept for each chunk in use");
+    let mut request = log.wants_file().expect("cold files are not enough");
+    let path = request.shelf.path().expect("a file that was found is prepared");
+    assert!(!header_is_zero(&world, &path));
+    for slice in 0..=SLICES {
+        let Progress::More(rest) = request.go_on(&world) else { panic!("slice {slice} is not the last") };
+        request = rest;
+        assert!(header_is_zero(&world, &path), "the header goes first");
+        if slice < SLICES {
+            let mut byte = [0];
+            let behind = CHUNK_BYTES / SLICES * slice + 9_000;
+            world.disk.open(&path).unwrap().read_at(&mut byte, behind).unwrap();
+            assert_ne!(byte, [0], "what lies at {behind} is for the next slice");
+        }
+        let found = read_back(&world, 130, None).unwrap();
+        assert_eq!((found.records(), found.torn, found.newest_epoch), (50, None, Some(3)));
+    }
+    let Progress::Done(Ok(Some(spare))) = request.go_on(&world) else { panic!("it is ready") };
+    assert!(spare.warm && spare.path == path);
+}
+
+#[test]
+fn a_rotation_takes_no_file_that_is_being_prepared() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = world(directory.path());
+    let log = reopened(&world);
+    let mut request = log.wants_file();
+    // A chunk is filled after each slice.
+    for _ in 0..SLICES + 3 {
+        write_mib(&log, 31);
+        request = match request.map(|request| request.go_on(&world)) {
+            Some(Progress::More(rest)) => Some(rest),
+            Some(Progress::Done(made)) => {
+                log.appender.lock().file_prepared(made.unwrap());
+                log.wants_file()
+            }
+            None => None,
+        };
+    }
+    let last = log.last_sequence();
+    drop(log);
+    let found = read_back(&world, 130, None).unwrap();
+    assert_eq!((found.last_sequence, found.torn), (last, None));
+}
+
+#[test]
+fn on_a_full_disk_the_file_that_is_being_prepared_serves() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Tight { disk: LocalDisk::open(directory.path()).unwrap(), full: false.into() });
+    let world = World { disk: disk.clone(), ..world(directory.path()) };
+    let log = Arc::new(open(&world, 2, 0).0);
+    write_mib(&log, 31);
+    let mut request = log.wants_file().expect("a file is wanted");
+    for _ in 0..4 {
+        let Progress::More(rest) = request.go_on(&world) else { panic!("it is not ready") };
+        request = rest;
+    }
+    disk.full.store(true, Ordering::Relaxed);
+    write_mib(&log, 31);
+    assert!(matches!(request.go_on(&world), Progress::Done(Ok(None))), "the file is not its any more");
+    let mut positions = Vec::new();
+    let data = vec![1; 256 * BLOCK_BYTES];
+    let crcs = vec![block_crc(&data[..BLOCK_BYTES]); 256];
+    let entry = Entry { lba: 0, payload: Payload::Write { data: &data, crcs: &crcs } };
+    let refused = log.append(&[entry], &mut positions).expect_err("no file can be had");
+    assert!(matches!(refused, EngineError::Disk(DiskError { no_space: true, .. })));
+    log.appender.lock().file_prepared(None);
+    assert!(log.prepare_file().is_none(), "none is asked for until something has changed");
+    disk.full.store(false, Ordering::Relaxed);
+    write_mib(&log, 1);
+    drop(log);
+    assert_eq!(read_back(&world, 0, None).unwrap().last_sequence, 63);
+}
+
+#[test]
+fn a_file_that_cannot_be_made_is_asked_for_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Tight { disk: LocalDisk::open(directory.path()).unwrap(), full: false.into() });
+    let world = World { disk: disk.clone(), ..world(directory.path()) };
+    let log = Arc::new(open(&world, 2, 0).0);
+    write_mib(&log, 20);
+    disk.full.store(true, Ordering::Relaxed);
+    block_on(log.prepare_file().expect("a file is wanted")).expect_err("there is no room");
+    assert!(log.prepare_file().is_none());
+    disk.full.store(false, Ordering::Relaxed);
+    write_mib(&log, 20);
+    assert_eq!(prepare_all(&log), 2, "a chunk has changed hands");
+}
+
+/// The next opening in the same process may use the file at once.
+#[test]
+fn nothing_is_written_to_a_file_after_the_log_has_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = world(directory.path());
+    let log = reopened(&world);
+    let mut request = log.wants_file().expect("a file is wanted");
+    let path = request.shelf.path().expect("it is on the shelf");
+    for _ in 0..3 {
+        let Progress::More(rest) = request.go_on(&world) else { panic!("it is not ready") };
+        request = rest;
+    }
+    log.close();
+    let mark = [7; 512];
+    let file = world.disk.open(&path).unwrap();
+    for slice in 0..SLICES {
+        file.write_at(&[std::io::IoSlice::new(&mark)], CHUNK_BYTES / SLICES * slice).unwrap();
+    }
+    assert!(matches!(request.go_on(&world), Progress::Done(Ok(None))));
+    let mut found = [0; 512];
+    for slice in 0..SLICES {
+        file.read_at(&mut found, CHUNK_BYTES / SLICES * slice).unwrap();
+        assert_eq!(found, mark);
+    }
+    assert!(log.wants_file().is_none());
+}
