@@ -30,6 +30,7 @@ scenarios! {
     overwrite "overwrite",
     ranges "ranges",
     chunks "chunks",
+    spares "spares",
     parts "parts",
     sync_fails "sync-fails",
     write_fails "write-fails",

@@ -14,6 +14,7 @@ pub(super) fn all() -> Vec<Scenario> {
         plain("overwrite", overwrite),
         plain("ranges", ranges),
         plain("chunks", chunks),
+        plain("spares", spares),
         plain("parts", parts),
         plain("sync-fails", sync_fails),
         plain("write-fails", write_fails),
@@ -98,6 +99,28 @@ fn chunks(lab: &mut Lab) -> Outcome {
         lab.read(round, 20)?;
     }
     lab.write(3, 250)?;
+    lab.read_all()
+}
+
+/// The log goes on while files are made warm: new ones, and those that an opening found.
+fn spares(lab: &mut Lab) -> Outcome {
+    lab.open(0)?;
+    for round in 0..2 {
+        for lba in 0..4 {
+            // Two of them fill a chunk; some of its next one's preparation is done between them.
+            lab.write(lba, 240)?;
+            lab.run_ms(1)?;
+            lab.write(3 + lba, 240)?;
+            lab.flush()?;
+        }
+        // Sealed at an age of half a second: the older files are spares for the next opening.
+        lab.run_ms(750)?;
+        lab.write(2 + round, 1)?;
+        lab.flush()?;
+        lab.fall(0, Fall::Kill);
+        lab.open(0)?;
+    }
+    lab.write(1, 240)?;
     lab.read_all()
 }
 
