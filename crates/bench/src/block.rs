@@ -20,7 +20,7 @@ pub fn fill(block: &mut [u8], lba: u64, version: u64) {
 pub fn label(block: &mut [u8], lba: u64, version: u64) {
     block[..8].copy_from_slice(&lba.to_le_bytes());
     block[8..16].copy_from_slice(&version.to_le_bytes());
-    let crc = u64::from(crc32c::crc32c(&block[HEADER_BYTES..])) ^ lba ^ version;
+    let crc = u64::from(crc_fast::crc32_iscsi(&block[HEADER_BYTES..])) ^ lba ^ version;
     block[16..24].copy_from_slice(&crc.to_le_bytes());
 }
 
@@ -42,7 +42,7 @@ pub fn version(block: &[u8], lba: u64) -> Result<u64, String> {
     if found != lba {
         return Err(format!("block {lba} holds block {found}"));
     }
-    if crc != u64::from(crc32c::crc32c(&block[HEADER_BYTES..])) ^ lba ^ version {
+    if crc != u64::from(crc_fast::crc32_iscsi(&block[HEADER_BYTES..])) ^ lba ^ version {
         return Err(format!("block {lba} is torn or spoilt (it says version {version})"));
     }
     Ok(version)

@@ -24,6 +24,8 @@
 //! record of this one (rule W2). A block's checksum is computed once: its plain crc32c xor a mix of salt, sequence and
 //! LBA, from which the plain one can be had again.
 
+use crc_fast::{CrcAlgorithm, Digest, crc32_iscsi};
+
 use crate::error::ensure;
 use crate::wire::{Put, Reader, START_BYTES};
 use crate::{FormatError, LogId, VolumeId};
@@ -96,7 +98,7 @@ impl ChunkHeader {
         }
         assert_eq!(fields.len(), CHUNK_FIELDS_BYTES, "the drawing above");
         fields.resize(CHUNK_CRC_AT, 0);
-        fields.put_u32(crc32c::crc32c(&fields));
+        fields.put_u32(crc32_iscsi(&fields));
         let mut out = [0; CHUNK_HEADER_BYTES];
         out[..SECTOR_BYTES].copy_from_slice(&fields);
         out
@@ -119,7 +121,7 @@ impl ChunkHeader {
             salt: from.u64("salt")?,
         };
         let room = from.take("room", CHUNK_CRC_AT - CHUNK_FIELDS_BYTES)?;
-        let (crc, found) = (crc32c::crc32c(&sector[..CHUNK_CRC_AT]), from.u32("crc")?);
+        let (crc, found) = (crc32_iscsi(&sector[..CHUNK_CRC_AT]), from.u32("crc")?);
         ensure(crc == found, WHAT, "crc", &format!("{crc:#010x}"), format_args!("{found:#010x}"))?;
         if room.iter().any(|&byte| byte != 0) {
             return Err(FormatError::newer(WHAT, "room", "zeros", "fields"));
@@ -231,7 +233,7 @@ pub fn record_crc(header: &[u8], i: usize) -> u32 {
 
 /// The plain crc32c of a block.
 pub fn block_crc(block: &[u8]) -> u32 {
-    crc32c::crc32c(block)
+    crc32_iscsi(block)
 }
 
 /// A block's crc as it stands in a record; applied to that with the same salt, sequence and LBA, the plain one again.
@@ -241,9 +243,11 @@ pub fn seeded_crc(plain: u32, salt: u64, sequence: u64, lba: u64) -> u32 {
 
 /// All bytes of a record header except the crc itself, seeded with the salt.
 fn header_crc(header: &[u8], salt: u64) -> u32 {
-    let seed = crc32c::crc32c(&mix(salt).to_le_bytes());
-    let seed = crc32c::crc32c_append(seed, &header[..RECORD_CRC_AT]);
-    crc32c::crc32c_append(seed, &header[RECORD_SEQUENCE_AT..])
+    let mut crc = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    crc.update(&mix(salt).to_le_bytes());
+    crc.update(&header[..RECORD_CRC_AT]);
+    crc.update(&header[RECORD_SEQUENCE_AT..]);
+    crc.finalize() as u32
 }
 
 /// The finalizer of SplitMix64: every input bit changes about half of the output bits.

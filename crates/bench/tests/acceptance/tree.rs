@@ -67,7 +67,7 @@ fn read_all(root: &Path, directory: &Path, found: &mut Digest) {
         } else if kind.is_file() {
             let contents = fs::read(&path).unwrap();
             let name = path.strip_prefix(root).unwrap().display().to_string();
-            found.insert(name, (contents.len() as u64, crc32c::crc32c(&contents)));
+            found.insert(name, (contents.len() as u64, crc_fast::crc32_iscsi(&contents)));
         }
     }
 }
