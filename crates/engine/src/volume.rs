@@ -21,7 +21,7 @@ use esker_io::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
 
-pub use change::{Change, OwnedChange, WriteStep};
+pub use change::{Change, OwnedChange, Scratch, WriteStep};
 pub(crate) use pipeline::{Pipeline, Start as PipelineStart};
 pub use read::{ExtentState, ReadStep};
 pub use status::{Status, VolumeStatus};

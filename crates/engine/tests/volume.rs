@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use esker_engine::{
     host::Host,
     pool::Pool,
-    volume::{Change, ExtentState, Limits, OwnedChange, ReadStep, Volume, WriteStep},
+    volume::{Change, ExtentState, Limits, OwnedChange, ReadStep, Scratch, Volume, WriteStep},
 };
 use esker_format::{
     ids::DirectoryId,
@@ -39,15 +39,15 @@ fn ephemeral() -> Properties {
 }
 
 fn write(volume: &Volume, offset: u64, data: &[u8]) {
-    let mut steps = Vec::new();
-    volume.change(&[Change::Write { offset, data }], &mut steps);
-    assert!(matches!(steps[..], [WriteStep::Done]), "the write is acknowledged: {steps:?}");
+    let mut scratch = Scratch::default();
+    volume.change(&[Change::Write { offset, data }], &mut scratch);
+    assert!(matches!(scratch.steps[..], [WriteStep::Done]), "the write is acknowledged: {:?}", scratch.steps);
 }
 
 async fn write_waiting(volume: &Arc<Volume>, offset: u64, data: &[u8]) {
-    let mut steps = Vec::new();
-    volume.change(&[Change::Write { offset, data }], &mut steps);
-    if let WriteStep::Later = steps[0] {
+    let mut scratch = Scratch::default();
+    volume.change(&[Change::Write { offset, data }], &mut scratch);
+    if let WriteStep::Later = scratch.steps[0] {
         let change = OwnedChange::Write { offset, data: data.to_vec().into() };
         volume.clone().change_later(change).await.expect("room comes");
     }
@@ -109,9 +109,9 @@ async fn a_run_that_just_ends_leaves_everything_in_the_log() {
         let volume = host.create("v", 64 * MIB, ephemeral()).await.unwrap();
         write(&volume, 0, &data);
         write(&volume, 512, b"a part of a block");
-        let mut steps = Vec::new();
-        volume.change(&[Change::Trim { offset: 8192, length: 4096 }], &mut steps);
-        assert!(matches!(steps[..], [WriteStep::Done]));
+        let mut scratch = Scratch::default();
+        volume.change(&[Change::Trim { offset: 8192, length: 4096 }], &mut scratch);
+        assert!(matches!(scratch.steps[..], [WriteStep::Done]));
         volume.flush().unwrap();
     }
     let host = host(directory.path(), "memory://ends").await;
@@ -206,9 +206,9 @@ async fn parts_of_blocks_zeroes_and_trims_at_any_alignment_match_a_model() {
                 OwnedChange::Write { offset, data: data.into() }
             }
         };
-        let mut steps = Vec::new();
-        volume.change(&[change.borrow()], &mut steps);
-        if matches!(steps[..], [WriteStep::Later]) {
+        let mut scratch = Scratch::default();
+        volume.change(&[change.borrow()], &mut scratch);
+        if matches!(scratch.steps[..], [WriteStep::Later]) {
             volume.clone().change_later(change).await.unwrap();
         }
         if round % 97 == 0 {
@@ -298,7 +298,7 @@ async fn a_deleted_volume_leaves_no_log() {
     host.delete("v").await.unwrap();
     assert!(host.volume("v").is_none());
     assert_eq!(esker_io::Disk::list(&disk, &logs).unwrap(), vec![]);
-    let mut steps = Vec::new();
-    volume.change(&[Change::Write { offset: 0, data: &[2; 4096] }], &mut steps);
-    assert!(matches!(steps[..], [WriteStep::Failed(_)]));
+    let mut scratch = Scratch::default();
+    volume.change(&[Change::Write { offset: 0, data: &[2; 4096] }], &mut scratch);
+    assert!(matches!(scratch.steps[..], [WriteStep::Failed(_)]));
 }

@@ -4,7 +4,7 @@
 //! and never waits for the store. Where it would have to, it answers [`Step::Later`] and has done nothing; the
 //! front end then calls the `_later` form, whose future may wait.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 pub use esker_engine::volume::{Change, OwnedChange as Owned};
 use futures_util::future::BoxFuture;
@@ -87,6 +87,13 @@ pub trait Device: Send + Sync + 'static {
 
     /// Makes the changes in order and pushes one step for each. The whole batch goes to the log at once.
     fn change(&self, batch: &[Change<'_>], steps: &mut Vec<Step>);
+
+    /// How long the same connection waits before it changes more, after `bytes` of changes were answered: longer
+    /// than nothing when the device is being filled faster than it empties. Short: its reads wait as well meanwhile.
+    fn pause_after(&self, bytes: u64) -> Duration {
+        let _ = bytes;
+        Duration::ZERO
+    }
 
     /// Makes one change.
     fn change_later(self: Arc<Self>, change: Owned) -> BoxFuture<'static, Result<(), Failure>>;

@@ -1,11 +1,11 @@
 //! Volumes and runs of the engine, as front ends see them.
 
-use std::sync::Arc;
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use esker_engine::{
     EngineError,
     host::Host,
-    volume::{self, ReadStep, Volume, WriteStep},
+    volume::{self, ReadStep, Scratch, Volume, WriteStep},
 };
 use futures_util::future::{BoxFuture, FutureExt};
 
@@ -13,6 +13,11 @@ use crate::{Change, Device, Exports, Extent, ExtentState, Failure, Owned, Step};
 
 /// How many bytes one step of [`Device::cache`] brings near: it holds them in memory for a moment.
 const CACHE_STEP_BYTES: u64 = 1 << 20;
+
+thread_local! {
+    /// A connection's thread makes one batch after the other.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
 
 impl Device for Volume {
     fn size_bytes(&self) -> u64 {
@@ -46,13 +51,18 @@ impl Device for Volume {
             steps.extend(batch.iter().map(|_| Step::Failed(Failure::ReadOnly)));
             return;
         }
-        let mut made = Vec::with_capacity(batch.len());
-        Volume::change(self, batch, &mut made);
-        steps.extend(made.into_iter().map(|step| match step {
-            WriteStep::Done => Step::Done,
-            WriteStep::Later => Step::Later,
-            WriteStep::Failed(error) => Step::Failed(failed(self, "change", &error)),
-        }));
+        SCRATCH.with_borrow_mut(|scratch| {
+            Volume::change(self, batch, scratch);
+            steps.extend(scratch.steps.drain(..).map(|step| match step {
+                WriteStep::Done => Step::Done,
+                WriteStep::Later => Step::Later,
+                WriteStep::Failed(error) => Step::Failed(failed(self, "change", &error)),
+            }));
+        });
+    }
+
+    fn pause_after(&self, bytes: u64) -> Duration {
+        Volume::pause_after(self, bytes)
     }
 
     fn change_later(self: Arc<Self>, change: Owned) -> BoxFuture<'static, Result<(), Failure>> {

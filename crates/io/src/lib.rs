@@ -8,6 +8,7 @@
 mod clock;
 mod cpu;
 pub mod disk;
+mod emptied;
 pub mod objects;
 mod planted;
 mod random;
@@ -17,6 +18,7 @@ mod world;
 pub use clock::{Clock, SystemClock};
 pub use cpu::{Cpu, CpuPool, InlineCpu, Job, run, run_first};
 pub use disk::{DirectoryLock, Disk, DiskError, File, LocalDisk};
+pub use emptied::emptied;
 pub use objects::{Listed, Objects, OpenError, Range, StoreError, StoreErrorKind};
 #[cfg(feature = "planted")]
 pub use planted::plant;

@@ -12,7 +12,7 @@ use esker_bench::{
 use esker_engine::{
     host::Host,
     pool::Pool,
-    volume::{Change, Limits, ReadStep, Volume, WriteStep},
+    volume::{Change, Limits, ReadStep, Scratch, Volume, WriteStep},
 };
 use esker_format::{
     ids::DirectoryId,
@@ -75,15 +75,15 @@ async fn read_frames(directory: &Path) -> Result<()> {
 
 #[inline(never)]
 fn measured_writes(volume: &Volume, blocks: &[u8], places: &[u64]) -> Result<()> {
-    let mut steps = Vec::with_capacity(BATCH);
+    let mut scratch = Scratch::default();
     for batch in places.chunks(BATCH) {
         let mut changes = Vec::with_capacity(BATCH);
         for lba in batch {
             let data = &blocks[*lba as usize * BLOCK_BYTES..][..BLOCK_BYTES];
             changes.push(Change::Write { offset: lba * BLOCK_BYTES as u64, data });
         }
-        volume.change(&changes, &mut steps);
-        for step in &steps {
+        volume.change(&changes, &mut scratch);
+        for step in &scratch.steps {
             ensure!(matches!(step, WriteStep::Done), "a write was not done at once: {step:?}");
         }
     }
@@ -117,10 +117,14 @@ fn places() -> Vec<u64> {
 
 /// Writes every block of the area once.
 fn fill(volume: &Volume, blocks: &[u8]) -> Result<()> {
-    let mut steps = Vec::new();
+    let mut scratch = Scratch::default();
     for (lba, data) in (0..).zip(blocks.chunks_exact(BLOCK_BYTES)) {
-        volume.change(&[Change::Write { offset: lba * BLOCK_BYTES as u64, data }], &mut steps);
-        ensure!(matches!(steps[..], [WriteStep::Done]), "a write was not done at once: {steps:?}");
+        volume.change(&[Change::Write { offset: lba * BLOCK_BYTES as u64, data }], &mut scratch);
+        ensure!(
+            matches!(scratch.steps[..], [WriteStep::Done]),
+            "a write was not done at once: {:?}",
+            scratch.steps
+        );
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use esker_format::{
     BLOCK_BYTES,
     chunk::{CHUNK_HEADER_BYTES, ChunkHeader, Record, RecordKind, encode_record, record_header_bytes},
 };
-use esker_io::{World, sync::atomic::Ordering};
+use esker_io::{World, emptied, sync::atomic::Ordering};
 
 use super::{
     Backlog, Cut, Log, LogIdentity, Pending,
@@ -20,6 +20,16 @@ mod late;
 
 /// A sync is followed by this alignment, so that synced bytes are never written again.
 const SYNC_ALIGN: u64 = 4096;
+
+/// Write-back is started in steps of so many bytes: a step takes some 0.1 ms of the writer, and a sync finds little left.
+const WRITE_BACK_BYTES: u64 = 2 << 20;
+
+/// A part of a chunk whose write-back is due.
+struct WriteBack {
+    chunk: Arc<Chunk>,
+    from: u64,
+    to: u64,
+}
 
 /// What a record carries.
 #[derive(Debug, Clone, Copy)]
@@ -70,9 +80,13 @@ impl Entry<'_> {
         }
     }
 
+    fn header_bytes(&self) -> usize {
+        record_header_bytes(self.kind(), self.blocks())
+    }
+
     /// Bytes in the log, header included.
     fn bytes(&self) -> u64 {
-        (record_header_bytes(self.kind(), self.blocks()) + self.data().len()) as u64
+        (self.header_bytes() + self.data().len()) as u64
     }
 }
 
@@ -104,6 +118,8 @@ pub(crate) struct Appender {
     /// Offset of the next record in the active chunk.
     offset: u64,
     align_next: bool,
+    /// Up to which offset the active chunk is on its way to the device.
+    written_back: u64,
     next_sequence: u64,
     /// Chunks written to since the last sync began; the active one is always among them.
     touched: Vec<Arc<Chunk>>,
@@ -112,6 +128,8 @@ pub(crate) struct Appender {
     cut: usize,
     uncut_blocks: u64,
     headers: Vec<u8>,
+    /// Empty between appends.
+    slices: Vec<IoSlice<'static>>,
     failed: Option<EngineError>,
     #[cfg(feature = "planted")]
     late: late::Late,
@@ -131,11 +149,13 @@ impl Appender {
             active,
             offset: CHUNK_HEADER_BYTES as u64,
             align_next: true,
+            written_back: 0,
             next_sequence,
             pending,
             cut: 0,
             uncut_blocks,
             headers: Vec::new(),
+            slices: Vec::new(),
             failed: None,
             #[cfg(feature = "planted")]
             late: late::Late::default(),
@@ -170,23 +190,23 @@ impl Appender {
         let start = self.next_offset();
         let mut headers = std::mem::take(&mut self.headers);
         headers.clear();
-        let mut ends = Vec::with_capacity(entries.len());
         for (sequence, entry) in (self.next_sequence..).zip(entries) {
             let record = self.record(entry, sequence, synced);
             encode_record(&record, self.active.salt, entry.crcs(), &mut headers);
-            ends.push(headers.len());
         }
-        let mut slices = Vec::with_capacity(entries.len() * 2);
-        let mut from = 0;
-        for (entry, &end) in entries.iter().zip(&ends) {
-            slices.push(IoSlice::new(&headers[from..end]));
+        let mut slices = emptied(std::mem::take(&mut self.slices));
+        let mut rest = &headers[..];
+        for entry in entries {
+            let (header, behind) = rest.split_at(entry.header_bytes());
+            rest = behind;
+            slices.push(IoSlice::new(header));
             if !entry.data().is_empty() {
                 slices.push(IoSlice::new(entry.data()));
             }
-            from = end;
         }
+        assert!(rest.is_empty(), "a header is as long as it says");
         let written = self.write_down(&slices, start);
-        drop(slices);
+        self.slices = emptied(slices);
         self.headers = headers;
         written?;
         self.align_next = false;
@@ -226,6 +246,15 @@ impl Appender {
         self.next_sequence += 1;
         self.uncut_blocks += pending.weight();
         self.pending.push_back(pending);
+    }
+
+    /// What should be on its way to the device, once there is enough of it. The page that goes on growing stays.
+    fn write_back_due(&mut self) -> Option<WriteBack> {
+        let (from, to) = (self.written_back, self.offset / SYNC_ALIGN * SYNC_ALIGN);
+        (to - from >= WRITE_BACK_BYTES).then(|| {
+            self.written_back = to;
+            WriteBack { chunk: self.active.clone(), from, to }
+        })
     }
 
     /// What lies above the last cut.
@@ -319,13 +348,13 @@ impl Log {
             return Err(error.clone());
         }
         let mut rest = entries;
-        let mut filled = Vec::new();
+        let mut write_back = Vec::new();
         let mut outcome = Ok(());
         while !rest.is_empty() && outcome.is_ok() {
             let fitting = appender.fitting(rest);
             if fitting == 0 {
                 // A chunk that cannot be had leaves no trace: the write fails, the log goes on.
-                outcome = self.rotate(&mut appender).map(|full| filled.push(full));
+                outcome = self.rotate(&mut appender).map(|full| write_back.push(full));
                 if let Err(error @ EngineError::Stopped { .. }) = &outcome {
                     appender.poison(error.clone());
                 }
@@ -344,16 +373,16 @@ impl Log {
         let before = self.end.swap(appender.end(), Ordering::AcqRel);
         self.budget.take(appender.end() - before);
         self.records.store(appender.pending_records(), Ordering::Release);
-        let chunk_bytes = appender.chunk_bytes();
+        write_back.extend(appender.write_back_due());
         drop(appender);
-        for chunk in filled {
-            chunk.file.start_write_back(0, chunk_bytes);
+        for WriteBack { chunk, from, to } in write_back {
+            chunk.file.start_write_back(from, to - from);
         }
         outcome
     }
 
-    /// Goes on in a fresh chunk; returns the full one.
-    fn rotate(&self, appender: &mut Appender) -> Result<Arc<Chunk>> {
+    /// Goes on in a fresh chunk; returns the rest of the full one.
+    fn rotate(&self, appender: &mut Appender) -> Result<WriteBack> {
         let number = appender.active.number + 1;
         let synced = self.synced.load(Ordering::Acquire);
         let header = header(&self.world, &self.identity, number, appender.next_sequence, synced);
@@ -363,6 +392,7 @@ impl Log {
         let full = std::mem::replace(&mut appender.active, chunk);
         appender.offset = CHUNK_HEADER_BYTES as u64;
         appender.align_next = false;
-        Ok(full)
+        let from = std::mem::take(&mut appender.written_back);
+        Ok(WriteBack { chunk: full, from, to: appender.chunk_bytes() })
     }
 }

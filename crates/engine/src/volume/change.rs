@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use esker_format::BLOCK_BYTES;
 
-use crate::EngineError;
+use crate::{EngineError, log::Entry};
 
 /// A change that a guest asks for, at any alignment.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +94,14 @@ impl Change<'_> {
         }
     }
 
+    /// The contents of a write; nothing of anything else.
+    pub(super) fn data(&self) -> &[u8] {
+        match self {
+            Self::Write { data, .. } => data,
+            Self::Trim { .. } | Self::Zero { .. } => &[],
+        }
+    }
+
     pub(super) fn range(&self) -> (u64, u64) {
         match *self {
             Self::Write { offset, data } => (offset, data.len() as u64),
@@ -112,6 +120,18 @@ pub enum WriteStep {
     Later,
     /// It failed, wholly or in part.
     Failed(EngineError),
+}
+
+/// What a caller keeps from batch to batch, so that one whose room is large enough allocates nothing.
+#[derive(Default)]
+pub struct Scratch {
+    /// How each change of the last batch went.
+    pub steps: Vec<WriteStep>,
+    /// Of each block.
+    pub(super) crcs: Vec<u32>,
+    /// Empty between batches.
+    pub(super) entries: Vec<Entry<'static>>,
+    pub(super) positions: Vec<u64>,
 }
 
 /// A range cut at block borders.

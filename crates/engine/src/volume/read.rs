@@ -71,6 +71,10 @@ impl Volume {
     }
 
     pub(super) fn try_read_blocks(&self, lba: u64, buffer: &mut [u8]) -> Result<bool> {
+        if buffer.len() == BLOCK_BYTES {
+            // Most reads of a guest: nothing is allocated for one block.
+            return Ok(self.try_read_one(lba, buffer)?.1);
+        }
         let parts = self.read_local(lba, buffer)?;
         Ok(parts.is_empty() || self.pool.fetcher().try_read(&parts, buffer))
     }
@@ -104,20 +108,25 @@ impl Volume {
     /// The block at `lba` with its address at that moment; `None` when it has to come from the store.
     pub(super) fn try_read_block(&self, lba: u64) -> Result<(Address, Option<Vec<u8>>)> {
         let mut block = vec![0; BLOCK_BYTES];
+        let (address, here) = self.try_read_one(lba, &mut block)?;
+        Ok((address, here.then_some(block)))
+    }
+
+    /// Reads one block; gives its address, and false when it has to come from the store.
+    fn try_read_one(&self, lba: u64, block: &mut [u8]) -> Result<(Address, bool)> {
+        // The guard pins the log: no chunk is used again while a reader is inside (rule W9).
         let map = self.map.read();
         let address = map.get(lba);
         match address.kind() {
-            AddressKind::Hole | AddressKind::Zero => {}
-            AddressKind::Log(position) => self.read_log(position.0, &mut block)?,
+            AddressKind::Hole | AddressKind::Zero => block.fill(0),
+            AddressKind::Log(position) => self.read_log(position.0, block)?,
             AddressKind::Segment(..) => {
                 drop(map);
                 let part = Part { address, blocks: 1, offset: 0 };
-                if !self.pool.fetcher().try_read(&[part], &mut block) {
-                    return Ok((address, None));
-                }
+                return Ok((address, self.pool.fetcher().try_read(&[part], block)));
             }
         }
-        Ok((address, Some(block)))
+        Ok((address, true))
     }
 
     /// The block at a segment address, from the store if need be.

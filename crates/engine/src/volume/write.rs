@@ -9,13 +9,13 @@ use esker_format::{
     ids::LogPosition,
 };
 use esker_io::{
-    Bug, planted,
+    Bug, emptied, planted,
     sync::{ReadGuard, either},
 };
 
 use super::{
     Volume, Writer, blocks_of,
-    change::{Change, Cut, OwnedChange, WriteStep, part_of},
+    change::{Change, Cut, OwnedChange, Scratch, WriteStep, part_of},
 };
 use crate::{
     EngineError, Result,
@@ -26,21 +26,22 @@ use crate::{
 const RECORD_BYTES_MAX: usize = RECORD_BLOCKS_MAX as usize * BLOCK_BYTES;
 
 impl Volume {
-    /// Does the changes in order, neighbouring whole-block writes in one append. `steps` gets one entry for each.
-    pub fn change(&self, batch: &[Change<'_>], steps: &mut Vec<WriteStep>) {
-        steps.clear();
-        let mut group: Vec<(u64, &[u8])> = Vec::with_capacity(batch.len());
-        for change in batch {
-            if let Some(aligned) = self.as_whole_blocks(change) {
-                group.push(aligned);
+    /// Does the changes in order, neighbouring whole-block writes in one append. `scratch.steps` gets one entry for
+    /// each.
+    pub fn change(&self, batch: &[Change<'_>], scratch: &mut Scratch) {
+        scratch.steps.clear();
+        let mut done = 0;
+        for (index, change) in batch.iter().enumerate() {
+            if self.is_whole_blocks(change) {
                 continue;
             }
-            self.write_group(&mut group, steps);
-            let step = self.change_now(change).unwrap_or_else(WriteStep::Failed);
-            steps.push(step);
+            self.write_group(&batch[done..index], scratch);
+            let step = self.change_now(change, scratch).unwrap_or_else(WriteStep::Failed);
+            scratch.steps.push(step);
+            done = index + 1;
         }
-        self.write_group(&mut group, steps);
-        assert_eq!(steps.len(), batch.len(), "each change has its answer");
+        self.write_group(&batch[done..], scratch);
+        assert_eq!(scratch.steps.len(), batch.len(), "each change has its answer");
     }
 
     /// Does one change, waiting for room and for the store.
@@ -49,69 +50,68 @@ impl Volume {
         self.check_range(offset, length)?;
         self.room().await?;
         if let OwnedChange::Trim { .. } = change {
-            return self.change_body(&change.borrow(), &Cut::of(offset, length));
+            return self.change_body(&change.borrow(), &Cut::of(offset, length), &mut Scratch::default());
         }
         let cut = Cut::of(offset, length);
         for (part_offset, part_length) in cut.parts() {
             let data = part_of(&change, offset, part_offset, part_length);
             self.write_part_later(part_offset, &data).await?;
         }
-        self.change_body(&change.borrow(), &cut)
+        self.change_body(&change.borrow(), &cut, &mut Scratch::default())
     }
 
-    /// A write that covers whole blocks inside the volume.
-    fn as_whole_blocks<'a>(&self, change: &Change<'a>) -> Option<(u64, &'a [u8])> {
+    /// Whether it is a write that covers whole blocks inside the volume.
+    fn is_whole_blocks(&self, change: &Change<'_>) -> bool {
         let Change::Write { offset, data } = *change else {
-            return None;
+            return false;
         };
         let whole = offset.is_multiple_of(BLOCK_BYTES as u64) && data.len().is_multiple_of(BLOCK_BYTES);
-        (whole && !data.is_empty() && self.check_range(offset, data.len() as u64).is_ok())
-            .then_some((blocks_of(offset), data))
+        whole && !data.is_empty() && self.check_range(offset, data.len() as u64).is_ok()
     }
 
-    fn write_group(&self, group: &mut Vec<(u64, &[u8])>, steps: &mut Vec<WriteStep>) {
+    fn write_group(&self, group: &[Change<'_>], scratch: &mut Scratch) {
         if group.is_empty() {
             return;
         }
         match self.writable() {
-            Ok(writer) if writer.is_full() => steps.extend(group.iter().map(|_| WriteStep::Later)),
-            Ok(writer) => self.append_writes(writer, group, steps),
-            Err(error) => steps.extend(group.iter().map(|_| WriteStep::Failed(error.clone()))),
+            Ok(writer) if writer.is_full() => scratch.steps.extend(group.iter().map(|_| WriteStep::Later)),
+            Ok(writer) => self.append_writes(writer, group, scratch),
+            Err(error) => scratch.steps.extend(group.iter().map(|_| WriteStep::Failed(error.clone()))),
         }
-        group.clear();
     }
 
     /// Appends and publishes whole-block writes.
-    fn append_writes(&self, writer: &Writer, writes: &[(u64, &[u8])], steps: &mut Vec<WriteStep>) {
-        let crcs: Vec<u32> =
-            writes.iter().flat_map(|(_, data)| data.chunks_exact(BLOCK_BYTES).map(block_crc)).collect();
+    fn append_writes(&self, writer: &Writer, writes: &[Change<'_>], scratch: &mut Scratch) {
+        let Scratch { steps, crcs, entries, positions } = scratch;
+        crcs.clear();
+        crcs.extend(writes.iter().flat_map(|write| write.data().chunks_exact(BLOCK_BYTES).map(block_crc)));
         let mut rest = &crcs[..];
-        let mut entries = Vec::with_capacity(writes.len());
-        let mut last_entry = Vec::with_capacity(writes.len());
-        for (lba, data) in writes {
-            for (index, piece) in data.chunks(RECORD_BYTES_MAX).enumerate() {
+        let mut room = emptied(std::mem::take(entries));
+        for write in writes {
+            let lba = blocks_of(write.range().0);
+            for (index, piece) in write.data().chunks(RECORD_BYTES_MAX).enumerate() {
                 let (piece_crcs, behind) = rest.split_at(piece.len() / BLOCK_BYTES);
                 rest = behind;
                 let payload = Payload::Write { data: piece, crcs: piece_crcs };
-                entries.push(Entry { lba: lba + index as u64 * RECORD_BLOCKS_MAX, payload });
+                room.push(Entry { lba: lba + index as u64 * RECORD_BLOCKS_MAX, payload });
             }
-            last_entry.push(entries.len());
         }
-        let mut positions = Vec::with_capacity(entries.len());
         // Rule W4: the guard is held from append to publish, so that nobody trims or inflates in between.
-        let map = self.flat(&entries);
-        let outcome = writer.log.append(&entries, &mut positions);
-        self.publish(&map, &entries, &positions);
+        let map = self.flat(&room);
+        let outcome = writer.log.append(&room, positions);
+        self.publish(&map, &room, positions);
         drop(map);
         writer.wake_pipeline();
         let error = outcome.err().inspect(|error| self.failed(error));
-        for needed in last_entry {
-            let step = match &error {
+        let mut needed = 0;
+        for write in writes {
+            needed += write.data().len().div_ceil(RECORD_BYTES_MAX);
+            steps.push(match &error {
                 Some(error) if positions.len() < needed => WriteStep::Failed(error.clone()),
                 _ => WriteStep::Done,
-            };
-            steps.push(step);
+            });
         }
+        *entries = emptied(room);
     }
 
     fn publish(&self, map: &Map, entries: &[Entry<'_>], positions: &[u64]) {
@@ -149,7 +149,7 @@ impl Volume {
     }
 
     /// Does a change that is not a whole-block write, if nothing has to be waited for.
-    fn change_now(&self, change: &Change<'_>) -> Result<WriteStep> {
+    fn change_now(&self, change: &Change<'_>, scratch: &mut Scratch) -> Result<WriteStep> {
         let (offset, length) = change.range();
         self.check_range(offset, length)?;
         if self.writable()?.is_full() {
@@ -170,12 +170,12 @@ impl Volume {
                 }
             }
         }
-        self.change_body(change, &cut)?;
+        self.change_body(change, &cut, scratch)?;
         Ok(WriteStep::Done)
     }
 
     /// The whole blocks of a change.
-    fn change_body(&self, change: &Change<'_>, cut: &Cut) -> Result<()> {
+    fn change_body(&self, change: &Change<'_>, cut: &Cut, scratch: &mut Scratch) -> Result<()> {
         let writer = self.writable()?;
         let Some((lba, blocks)) = cut.body else {
             return Ok(());
@@ -184,9 +184,9 @@ impl Volume {
             Change::Write { offset, data } => {
                 let start = (lba * BLOCK_BYTES as u64 - offset) as usize;
                 let data = &data[start..start + blocks as usize * BLOCK_BYTES];
-                let mut steps = Vec::with_capacity(1);
-                self.append_writes(writer, &[(lba, data)], &mut steps);
-                match steps.pop() {
+                let offset = lba * BLOCK_BYTES as u64;
+                self.append_writes(writer, &[Change::Write { offset, data }], scratch);
+                match scratch.steps.pop() {
                     Some(WriteStep::Failed(error)) => Err(error),
                     _ => Ok(()),
                 }

@@ -1,5 +1,7 @@
 //! What one receive brought, sorted for the device.
 
+use esker_io::emptied;
+
 use super::{
     limits::{PAYLOAD_BYTES_ABSURD, RECEIVE_BYTES},
     request::Facts,
@@ -49,6 +51,21 @@ pub(crate) enum Next {
 }
 
 impl<'a> Batch<'a> {
+    /// The same room without contents, for another receive.
+    pub(crate) fn emptied<'b>(mut self) -> Batch<'b> {
+        self.tickets.clear();
+        self.others.clear();
+        self.flushes.clear();
+        self.refused.clear();
+        Batch {
+            changes: emptied(self.changes),
+            tickets: self.tickets,
+            others: self.others,
+            flushes: self.flushes,
+            refused: self.refused,
+        }
+    }
+
     pub(crate) fn parse(&mut self, input: &'a [u8], facts: &Facts) -> (usize, Next) {
         let mut used = 0;
         loop {

@@ -1,5 +1,6 @@
 //! The transmission: requests in, batches through the device, replies out. See the drawing in `nbd.rs`.
 
+mod changes;
 mod large;
 
 use std::{
@@ -14,10 +15,10 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{
-    batch::{Batch, Next, Ticket},
+    batch::{Batch, Next},
     handshake::Session,
     later::{Finished, Later},
-    limits::{BATCH_CHANGES_MAX, EXTENT_STEP_BYTES, EXTENTS_MAX, READ_PIECE_BYTES, REPLY_BYTES_FULL},
+    limits::{EXTENT_STEP_BYTES, EXTENTS_MAX, READ_PIECE_BYTES, REPLY_BYTES_FULL},
     receive::Receive,
     replies::{ReadPiece, Replies},
     request::Facts,
@@ -25,7 +26,7 @@ use super::{
     spin::Spin,
     wire::{self, Errno, Request, command, command_flag},
 };
-use crate::{Change, Device, Extent, ExtentState, Failure, Owned, Step};
+use crate::{Device, Extent, ExtentState, Failure, Step};
 
 /// Why a transmission ended.
 #[derive(Debug)]
@@ -77,6 +78,10 @@ pub(crate) struct Transmission<'a> {
     replies: Replies,
     later: Later,
     spin: Spin,
+    /// When the next change may be made.
+    resume: Option<Instant>,
+    /// Room, empty between batches.
+    batch: Batch<'static>,
     steps: Vec<Step>,
     extents: Vec<Extent>,
 }
@@ -99,6 +104,8 @@ impl<'a> Transmission<'a> {
             replies: Replies::default(),
             later: Later::new(runtime)?,
             spin: Spin::new(),
+            resume: None,
+            batch: Batch::default(),
             steps: Vec::new(),
             extents: Vec::new(),
         })
@@ -156,19 +163,33 @@ impl<'a> Transmission<'a> {
             allocation: self.allocation,
             stopping: self.orders.stopping.load(Ordering::Acquire),
         };
-        let mut batch = Batch::default();
+        let mut batch = std::mem::take(&mut self.batch).emptied();
         let (used, next) = batch.parse(input, &facts);
-        self.changes(&batch.changes, &batch.tickets, &mut batch.flushes)?;
+        if batch.changes.is_empty() || self.may_change() {
+            self.changes(&batch.changes, &batch.tickets, &mut batch.flushes)?;
+            self.others(&batch)?;
+        } else {
+            // Requests that are out together have no order: reads need not wait.
+            self.others(&batch)?;
+            self.wait_out()?;
+            self.changes(&batch.changes, &batch.tickets, &mut batch.flushes)?;
+        }
+        self.flush(&batch.flushes)?;
+        self.send()?;
+        self.pause(&batch.changes);
+        self.spin.served(batch.requests());
+        self.batch = batch.emptied();
+        Ok((used, next))
+    }
+
+    fn others(&mut self, batch: &Batch<'_>) -> Result<(), End> {
         for request in &batch.others {
             self.other(request)?;
         }
         for (request, errno) in &batch.refused {
             self.refuse(request, *errno);
         }
-        self.flush(&batch.flushes)?;
-        self.send()?;
-        self.spin.served(batch.requests());
-        Ok((used, next))
+        Ok(())
     }
 
     fn refuse(&mut self, request: &Request, errno: Errno) {
@@ -178,36 +199,6 @@ impl<'a> Transmission<'a> {
             }
             _ => self.replies.simple(request.cookie, errno),
         }
-    }
-
-    fn changes(
-        &mut self,
-        changes: &[Change<'_>],
-        tickets: &[Ticket],
-        flushes: &mut Vec<u64>,
-    ) -> Result<(), End> {
-        for (changes, tickets) in changes.chunks(BATCH_CHANGES_MAX).zip(tickets.chunks(BATCH_CHANGES_MAX)) {
-            let mut steps = std::mem::take(&mut self.steps);
-            steps.clear();
-            self.device.change(changes, &mut steps);
-            assert_eq!(steps.len(), changes.len(), "a device must answer every change");
-            for ((change, ticket), step) in changes.iter().zip(tickets).zip(&steps) {
-                match step {
-                    Step::Done if ticket.fua => flushes.push(ticket.cookie),
-                    Step::Done => self.replies.simple(ticket.cookie, Errno::NONE),
-                    Step::Failed(failure) => self.replies.simple(ticket.cookie, (*failure).into()),
-                    Step::Later => self.change_later(change.to_owned(), *ticket)?,
-                }
-            }
-            self.steps = steps;
-        }
-        Ok(())
-    }
-
-    fn change_later(&mut self, change: Owned, ticket: Ticket) -> Result<(), End> {
-        self.make_room(change.data_bytes())?;
-        self.later.change(self.device.clone(), ticket.cookie, change, ticket.fua);
-        Ok(())
     }
 
     fn other(&mut self, request: &Request) -> Result<(), End> {

@@ -1,6 +1,10 @@
 //! Requests that have to wait: they hold up nothing else, and each is answered once.
 
-use std::{net::Shutdown, sync::atomic::Ordering::SeqCst};
+use std::{
+    net::Shutdown,
+    sync::atomic::Ordering::SeqCst,
+    time::{Duration, Instant},
+};
 
 use crate::{
     client::request,
@@ -152,4 +156,28 @@ fn a_client_that_leaves_loses_only_its_replies() {
     host.disk.gate.add_permits(1);
     eventually("the late write", || host.disk.bytes(0, 4) == b"late");
     eventually("the end of all connections", || host.server.connections() == 0);
+}
+
+#[test]
+fn changes_wait_for_the_device_and_reads_do_not() {
+    let host = Host::start();
+    let mut client = host.simple();
+    host.disk.pause_milliseconds.store(100, SeqCst);
+    let begun = Instant::now();
+    assert_eq!(client.put(0, 0, &[1; 8192]), 0);
+    let mut bytes = request(1, 0, 7, 0, 4096);
+    bytes.extend([2; 4096]);
+    bytes.extend(request(0, 0, 8, 4096, 4096));
+    client.send_raw(&bytes, &[(8, 4096)]);
+    let (first, second) = (client.reply(), client.reply());
+    assert_eq!((first.cookie, second.cookie), (8, 7), "the read is answered before the write that waits");
+    assert!(first.bytes() == [1; 4096]);
+    assert!(begun.elapsed() >= Duration::from_millis(100), "the second write waited");
+    assert_eq!(client.ask(4, 0, 0, 4096).errno, 0);
+    assert!(begun.elapsed() >= Duration::from_millis(200), "a trim waits too");
+    assert_eq!(host.disk.paused_for.load(SeqCst), 8192 + 4096 + 4096);
+    host.disk.pause_milliseconds.store(60_000, SeqCst);
+    assert_eq!(client.put(0, 0, &[3; 4096]), 0);
+    assert!(client.ask(0, 0, 0, 4096).bytes() == [3; 4096], "reads go on");
+    client.goodbye();
 }

@@ -38,6 +38,10 @@ pub(crate) struct Memory {
     pub(crate) bad_block: AtomicU64,
     /// A change takes so long.
     pub(crate) change_milliseconds: AtomicU64,
+    /// The pause after each batch of changes.
+    pub(crate) pause_milliseconds: AtomicU64,
+    /// Bytes that pauses were asked for.
+    pub(crate) paused_for: AtomicU64,
     /// How many changes each batch had.
     pub(crate) batches: Mutex<Vec<usize>>,
     pub(crate) flushes: AtomicUsize,
@@ -62,6 +66,8 @@ impl Memory {
             failure: Mutex::new(None),
             bad_block: AtomicU64::new(u64::MAX),
             change_milliseconds: AtomicU64::new(0),
+            pause_milliseconds: AtomicU64::new(0),
+            paused_for: AtomicU64::new(0),
             batches: Mutex::default(),
             flushes: AtomicUsize::new(0),
             cached: Mutex::default(),
@@ -172,6 +178,11 @@ impl Device for Memory {
                 }
             });
         }
+    }
+
+    fn pause_after(&self, bytes: u64) -> Duration {
+        self.paused_for.fetch_add(bytes, SeqCst);
+        Duration::from_millis(self.pause_milliseconds.load(SeqCst))
     }
 
     fn change_later(self: Arc<Self>, change: Owned) -> BoxFuture<'static, Result<(), Failure>> {

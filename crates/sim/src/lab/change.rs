@@ -5,7 +5,7 @@ use std::{future::poll_fn, sync::Arc, task::Poll};
 use bytes::Bytes;
 use esker_engine::{
     EngineError,
-    volume::{OwnedChange, Status, Volume, WriteStep},
+    volume::{OwnedChange, Scratch, Status, Volume, WriteStep},
 };
 use esker_format::BLOCK_BYTES;
 
@@ -104,12 +104,12 @@ impl Lab {
             self.book.begin(opening, &effects.concat());
         }
         let mut end = volume.last_sequence().0;
-        let mut steps = Vec::new();
-        volume.change(&changes, &mut steps);
+        let mut scratch = Scratch::default();
+        volume.change(&changes, &mut scratch);
         if live {
             self.book.grown(opening, volume.last_sequence().0, !is_live(&volume));
         }
-        for (step, effects) in steps.iter().zip(&effects) {
+        for (step, effects) in scratch.steps.iter().zip(&effects) {
             end += effects.len() as u64;
             match step {
                 WriteStep::Done if live => self.book.acknowledged(opening, end),
@@ -119,7 +119,7 @@ impl Lab {
         }
         self.observe()?;
         self.alive(owner)?;
-        Ok(steps)
+        Ok(scratch.steps)
     }
 
     /// Starts a change that may wait, beside everything else.
@@ -192,10 +192,10 @@ impl Lab {
     pub fn stray_write(&mut self, site: usize, lba: u64) -> Outcome<Result<(), EngineError>> {
         let write = self.fresh(lba, 1);
         let volume = self.volume(site);
-        let mut steps = Vec::new();
-        volume.change(&[write.borrow()], &mut steps);
+        let mut scratch = Scratch::default();
+        volume.change(&[write.borrow()], &mut scratch);
         self.alive(site)?;
-        match steps.pop() {
+        match scratch.steps.pop() {
             Some(WriteStep::Failed(error)) => Ok(Err(error)),
             Some(_) => Ok(Ok(())),
             None => Err(Stop::Violation("a change without an answer".into())),

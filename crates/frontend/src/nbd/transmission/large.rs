@@ -30,8 +30,11 @@ impl Transmission<'_> {
             }
         }
         let ticket = Ticket::of(&request);
+        self.wait_out()?;
+        let change = Change::Write { offset: request.offset, data: &data };
         let mut steps = Vec::new();
-        self.device.change(&[Change::Write { offset: request.offset, data: &data }], &mut steps);
+        self.device.change(&[change], &mut steps);
+        self.pause(&[change]);
         assert_eq!(steps.len(), 1, "a device must answer every change");
         match steps[0] {
             Step::Done if ticket.fua => self.flush(&[ticket.cookie])?,
