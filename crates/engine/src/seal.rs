@@ -22,8 +22,8 @@ use crate::{
 
 /// Blocks in one frame: 32 KiB, between what compresses well and what a random read can afford to decode.
 const FRAME_BLOCKS: usize = 8;
-/// Blocks in one go, some ten milliseconds of a core; other work has its turn in between.
-const SLICE_BLOCKS: usize = 1_024;
+/// Blocks in one go, some four milliseconds of a core; other work has its turn in between.
+const SLICE_BLOCKS: usize = 256;
 
 /// A sealed cut: the segment to upload, and how the map changes once it is committed.
 pub(crate) struct Sealed {
