@@ -8,7 +8,7 @@ mod lock;
 #[allow(unsafe_code)]
 mod mapped;
 #[allow(unsafe_code)]
-mod write_back;
+pub(crate) mod write_back;
 
 pub use local::LocalDisk;
 pub use lock::DirectoryLock;

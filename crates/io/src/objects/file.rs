@@ -27,7 +27,7 @@ use rustix::{
 
 use super::{Listed, Objects, Range, Result, StoreError, StoreErrorKind, name};
 use crate::{
-    BoxFuture,
+    BoxFuture, CpuPool,
     disk::local::sync_dir,
     sync::{
         Arc,
@@ -35,9 +35,16 @@ use crate::{
     },
 };
 
+/// A body from this size on is written by a thread that steps back for guests: what it costs is copying, and that
+/// takes a processor for as long as thousands of requests.
+const BULK_BYTES: usize = 1 << 20;
+/// How many such bodies are written at the same time.
+const BULK_THREADS: usize = 3;
+
 /// Objects in a directory. Needs a tokio runtime: file I/O runs on its blocking threads.
 pub struct FileObjects {
     shared: Arc<Shared>,
+    bulk: CpuPool,
 }
 
 struct Shared {
@@ -56,7 +63,7 @@ impl FileObjects {
         let durable = dirs::Durable::open(root)?;
         let temps = temp::Temps::open(root)?;
         let shared = Shared { root: root.to_owned(), temps, durable, poisoned: AtomicBool::new(false) };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared), bulk: CpuPool::named("esker-put", BULK_THREADS)? })
     }
 
     /// Runs `work` on a thread that may block. It runs to its end even if nobody waits any more.
@@ -77,7 +84,13 @@ impl FileObjects {
 
 impl Objects for FileObjects {
     fn put_new<'a>(&'a self, name: &'a str, body: Bytes) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.blocking("put", name, move |shared, name| shared.put_new(name, &body)))
+        let bulk = body.len() >= BULK_BYTES;
+        let put = move |shared: &Shared, name: &str| shared.put_new(name, &body);
+        if bulk {
+            let (shared, name) = (self.shared.clone(), name.to_owned());
+            return crate::run(&self.bulk, move || put(&shared, &name));
+        }
+        Box::pin(self.blocking("put", name, put))
     }
 
     fn get<'a>(&'a self, name: &'a str, range: Range) -> BoxFuture<'a, Result<Bytes>> {

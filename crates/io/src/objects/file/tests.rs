@@ -6,7 +6,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{FileObjects, temp::TEMP_DIR};
+use super::{
+    BULK_BYTES, FileObjects,
+    temp::{STEP_BYTES, TEMP_DIR},
+};
 use crate::{Objects, Range, StoreErrorKind};
 
 #[tokio::test]
@@ -18,6 +21,22 @@ async fn temporary_files_are_never_listed_and_never_left() {
     store.put_new("a/b", Bytes::from_static(b"2")).await.unwrap_err();
     assert_eq!(store.list("").await.unwrap().len(), 1);
     assert_eq!(fs::read_dir(dir.path().join(TEMP_DIR)).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn bodies_of_any_size_come_back_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = FileObjects::open(dir.path()).unwrap();
+    let sizes =
+        [0, BULK_BYTES - 1, BULK_BYTES, STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1, 3 * STEP_BYTES + 5];
+    for (number, bytes) in sizes.into_iter().enumerate() {
+        let body: Vec<u8> = (0..bytes).map(|at| (at / 127 + number) as u8).collect();
+        let name = format!("a/{number}");
+        store.put_new(&name, body.clone().into()).await.unwrap();
+        assert!(store.get(&name, Range::All).await.unwrap() == body, "{bytes} bytes");
+        let again = store.put_new(&name, body.into()).await.unwrap_err();
+        assert_eq!(again.kind, StoreErrorKind::Exists);
+    }
 }
 
 #[test]
