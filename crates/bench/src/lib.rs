@@ -11,6 +11,7 @@ pub mod fio;
 pub mod histogram;
 pub mod jobs;
 pub mod load;
+pub mod perf;
 pub mod process;
 pub mod raw;
 pub mod report;

@@ -13,6 +13,7 @@ use crate::{
     fio,
     jobs::{Asker, Job, State},
     load::{self, Connection, Outcome, Templates, stopped},
+    perf::Recording,
     raw::RawDisk,
     servers::{Peer, Plan, Server},
     statistics::{Spread, median, spread},
@@ -30,6 +31,8 @@ pub struct Settings<'a> {
     pub plan: Plan,
     /// Where their files go.
     pub directory: &'a Path,
+    /// Where perf puts what it sees of Esker while the slices run.
+    pub perf: Option<&'a Path>,
     /// Set when somebody asks for an end.
     pub stop: &'a AtomicBool,
 }
@@ -107,6 +110,7 @@ pub fn run(job: &Job, settings: &Settings<'_>) -> Result<Compared> {
     if job.has_raw_witness() {
         contenders.push(Contender::raw(job, settings)?);
     }
+    let recording = record(&contenders, settings)?;
     let (reference, others) = contenders.split_first_mut().context("no server can do this job")?;
     let mut changes = Vec::new();
     for round in 0..settings.slices {
@@ -124,11 +128,24 @@ pub fn run(job: &Job, settings: &Settings<'_>) -> Result<Compared> {
         }
         changes.extend(change(others, round, job, settings)?);
     }
+    recording.map_or(Ok(()), Recording::end)?;
     let change = (!changes.is_empty()).then(|| Change {
         rate: spread(&changes.iter().map(|(now, before)| now.rate / before.rate).collect::<Vec<_>>()),
         cpu: spread(&changes.iter().map(|(now, before)| now.cpu / before.cpu).collect::<Vec<_>>()),
     });
     Ok(Compared { rows: contenders.into_iter().map(Contender::row).collect(), change })
+}
+
+/// Has perf look at Esker, if somebody wants to know.
+fn record(contenders: &[Contender], settings: &Settings<'_>) -> Result<Option<Recording>> {
+    let Some(file) = settings.perf else { return Ok(None) };
+    let esker = contenders.iter().find(|contender| contender.peer == Some(Peer::Esker));
+    match esker.map(|esker| &esker.way) {
+        Some(Way::Batching { server, .. } | Way::Fio { server }) => {
+            Recording::start(server.pid(), file).map(Some)
+        }
+        _ => Ok(None),
+    }
 }
 
 /// A slice of each of two builds of Esker, if both take part and neither is the reference; in every second round

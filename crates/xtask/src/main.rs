@@ -7,6 +7,7 @@ mod ci;
 mod gate;
 mod guest;
 mod house;
+mod profile;
 mod run;
 mod source;
 
@@ -27,6 +28,7 @@ usage: cargo xtask COMMAND
   guest [--rounds N]       a QEMU guest that loses power while it writes, with the daemon killed
   bench [--jobs A,B] [--peers A,B] [--slices N] [--json] [--svg DIR] ...
                            esker and its peers in paired slices; bench --help shows the rest
+  profile JOB [--svg FILE] where the time of a job of bench goes: a table, and a flame graph
   gate [--update]          instructions of the hot paths against the committed baseline
   ci                       install what the tests need (root or sudo), then check and gate";
 
@@ -55,6 +57,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "torture" | "requests" => run::with_esker(command, rest),
         "guest" => guest::guest(rest),
         "bench" => bench::bench(rest),
+        "profile" => profile::profile(rest),
         "gate" => gate::gate(rest),
         "ci" => ci::ci(),
         "help" | "--help" | "-h" => {

@@ -91,6 +91,7 @@ fn slices(
         slice: options.slice,
         plan: Plan { esker, before: options.before.clone(), exports: 1, size_bytes: 0 },
         directory,
+        perf: options.perf.as_deref(),
         stop,
     };
     Ok(Finished { job: *job, compared: slices::run(job, &settings)? })

@@ -22,6 +22,7 @@ usage: bench --esker PROGRAM [--jobs A,B] [--peers A,B] [--slices N] [--slice-ms
   --volumes N        in the scenario idle, 1000 by default
   --pool URL         esker's pool; files in the temporary directory by default
   --dir DIR          where the servers' files go, on a real disk; the directory for temporary files by default
+  --perf FILE        has perf record esker there while the slices of a job run
   --json             figures as JSON
   --svg DIR          write bench.svg and bench.md there";
 
@@ -65,6 +66,7 @@ pub(crate) struct Options {
     pub(crate) volumes: u64,
     pub(crate) pool: Option<String>,
     pub(crate) dir: PathBuf,
+    pub(crate) perf: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) svg: Option<PathBuf>,
 }
@@ -82,6 +84,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
         volumes: 1_000,
         pool: None,
         dir: std::env::temp_dir(),
+        perf: None,
         json: false,
         svg: None,
     };
@@ -108,6 +111,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
             "--volumes" => options.volumes = value()?.parse()?,
             "--pool" => options.pool = Some(value()?),
             "--dir" => options.dir = value()?.into(),
+            "--perf" => options.perf = Some(value()?.into()),
             "--json" => options.json = true,
             "--svg" => options.svg = Some(value()?.into()),
             "--help" | "-h" => {
