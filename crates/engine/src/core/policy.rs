@@ -4,15 +4,15 @@
 //! ```text
 //! what no applied commit covers, as a share of the dirty bound
 //! 0              1/2                 5/8                               1
-//! |  by size, age | sealed at once    | sealed and committed at once    |
-//! |  commits are held together        | guests are paced                | writes wait
+//! |  by size, age | sealed at once                                      |
+//! |  commits are held together        | held less, guests are paced     | writes wait
 //! ```
 //!
 //! 1. Below a half nothing is short. A segment is sealed when it is full or its oldest record is due, and a commit
 //!    waits for the segments that come soon, so that one head names several ([`next_commit`]).
 //! 2. From a half on, or once the daemon has used half of its bound, everything is sealed at once, in lumps of an
 //!    eighth of the bound at most ([`next_seal`]): room comes back in lumps of that size.
-//! 3. From five eighths on, guests write as fast as the bound comes free, times two at the beginning and nearly not at
+//! 3. From five eighths on, a commit gives back an eighth of the bound, or less near its end. Guests write as fast as the bound comes free, times two at the beginning and nearly not at
 //!    all at the end ([`pace`]). Where they drain at the measured rate the log comes to rest in the middle.
 //! 4. At the bound writes wait. That holds whatever front ends make of 3.
 
@@ -70,15 +70,20 @@ impl View {
         self.pressed || self.dirty_bytes >= half || self.backlog_blocks * BLOCK_BYTES as u64 >= half
     }
 
-    /// Whether guests are paced, or other volumes would like to have the room.
-    fn is_pressing(&self) -> bool {
-        self.pressed || self.dirty_bytes >= pace::soft(self.dirty_bound)
+    /// Whether guests are paced.
+    fn is_paced(&self) -> bool {
+        self.dirty_bytes >= pace::soft(self.dirty_bound)
     }
 
     /// The most blocks that a seal takes while room is short.
     fn lump_blocks(&self) -> u64 {
         (self.dirty_bound / 8 / BLOCK_BYTES as u64).max(CRUMB_BLOCKS)
     }
+}
+
+/// From how many dirty bytes on a commit waits for nothing: the bound is near.
+fn brink(bound: u64) -> u64 {
+    bound / 8 * 7
 }
 
 /// Fewer blocks than this are not worth a segment of their own, unless they are as old as this.

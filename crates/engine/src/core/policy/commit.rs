@@ -2,9 +2,10 @@
 //!
 //! Every head is a request. A stream of writes fills a segment every few hundred milliseconds, long before its
 //! records are due; so a commit waits for the segments that follow, as long as nobody lacks the room that it would
-//! give back, and no record gets older than `bounded(N)` allows.
+//! give back, and no record gets older than `bounded(N)` allows. Where guests are paced it waits only for as much as
+//! pacing evens out.
 
-use super::{COMMIT_SEGMENTS_MAX, Durability, View, commit_after_ms};
+use super::{COMMIT_SEGMENTS_MAX, Durability, View, brink, commit_after_ms};
 
 /// The segments that could be committed now: durable, and next in the order of the log.
 #[derive(Debug, Clone, Copy)]
@@ -35,8 +36,9 @@ pub enum Commit {
 
 /// Decides whether to commit.
 pub fn next_commit(view: &View, ready: &Ready, durability: Durability) -> Commit {
-    let enough = ready.segments >= COMMIT_SEGMENTS_MAX || ready.log_bytes >= view.dirty_bound / 8 * 3;
-    if view.draining || view.is_pressing() || enough {
+    let eighths = if view.is_paced() { 1 } else { 3 };
+    let enough = ready.segments >= COMMIT_SEGMENTS_MAX || ready.log_bytes >= view.dirty_bound / 8 * eighths;
+    if view.draining || view.pressed || enough || view.dirty_bytes >= brink(view.dirty_bound) {
         return Commit::Now;
     }
     match durability {

@@ -3,7 +3,7 @@
 use esker_format::{BLOCK_BYTES, chunk::RECORD_ALIGN};
 
 use super::{
-    CRUMB_AGE_MS, CRUMB_BLOCKS, Durability, SEGMENT_BYTES_TARGET, SEGMENT_SLOTS_MAX, View, pace,
+    CRUMB_AGE_MS, CRUMB_BLOCKS, Durability, SEGMENT_BYTES_TARGET, SEGMENT_SLOTS_MAX, View, brink, pace,
     seal_after_ms,
 };
 
@@ -98,7 +98,7 @@ pub fn next_seal(view: &View, durability: Durability, stored: &Yield) -> Choice 
 /// How much more could change the choice, when records wait already.
 pub fn next_look(view: &View, durability: Durability, stored: &Yield) -> Look {
     let half = view.dirty_bound / 2;
-    let levels = [half, pace::soft(view.dirty_bound)];
+    let levels = [half, pace::soft(view.dirty_bound), brink(view.dirty_bound)];
     let level = levels.into_iter().find(|level| view.dirty_bytes < *level);
     let level_bytes = level.map_or(u64::MAX, |level| level - view.dirty_bytes);
     if !view.may_begin_seal() {

@@ -104,13 +104,18 @@ fn a_commit_does_not_wait_under_pressure_nor_beyond_the_age() {
     let pressing = [
         View { draining: true, ..stream },
         View { pressed: true, ..stream },
-        View { dirty_bytes: 650 << 20, ..stream },
+        View { dirty_bytes: 900 << 20, ..stream },
         View { dirty_bound: 256 << 20, ..stream },
     ];
     for view in pressing {
         assert_eq!(next_commit(&view, &ready(), BOUNDED), Commit::Now, "{view:?}");
         assert_eq!(next_commit(&view, &ready(), Durability::Ephemeral), Commit::Now, "{view:?}");
     }
+    let paced = View { dirty_bytes: 650 << 20, ..stream };
+    assert_eq!(next_commit(&paced, &ready(), BOUNDED), Commit::Wait { ms: 2_500 });
+    let lump = Ready { segments: 4, log_bytes: 128 << 20, ..ready() };
+    assert_eq!(next_commit(&paced, &lump, BOUNDED), Commit::Now);
+    assert_eq!(next_commit(&stream, &lump, BOUNDED), Commit::Wait { ms: 2_500 });
     let old = Ready { oldest_age_ms: 3_500, ..ready() };
     assert_eq!(next_commit(&stream, &old, BOUNDED), Commit::Now);
     let many = Ready { segments: COMMIT_SEGMENTS_MAX, ..ready() };

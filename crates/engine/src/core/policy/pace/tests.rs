@@ -96,7 +96,8 @@ impl Model {
 fn full_speed_becomes_the_stores_speed_without_a_stop() {
     for (bound, store) in [(1024, 200), (1024, 40), (256, 200), (256, 100), (256, 40)] {
         for batch in [4 << 10, 128 << 10] {
-            let mut model = Model::new(bound * MIB, 32 * MIB);
+            // The most that one commit gives back where writers are paced.
+            let mut model = Model::new(bound * MIB, bound / 8 * MIB);
             let start = model.run(10_000, store * MIB, batch);
             let then = model.run(20_000, store * MIB, batch);
             let case = format!("bound {bound} MiB, store {store} MiB/s, batch {batch}: {start:?} {then:?}");
@@ -112,7 +113,7 @@ fn full_speed_becomes_the_stores_speed_without_a_stop() {
 #[test]
 fn a_store_that_becomes_slow_is_followed_without_a_stop() {
     for batch in [4 << 10, 128 << 10] {
-        let mut model = Model::new(1024 * MIB, 32 * MIB);
+        let mut model = Model::new(1024 * MIB, 128 * MIB);
         model.run(20_000, 150 * MIB, batch);
         let slow = model.run(20_000, 50 * MIB, batch);
         let fast = model.run(20_000, 150 * MIB, batch);
