@@ -17,6 +17,9 @@ pub(crate) fn start(command: &Command) -> anyhow::Result<()> {
             .with_context(|| format!("{VARIABLE} is {text:?}, expected for example info"))?,
         _ => EnvFilter::new(default),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false).init();
+    // What cannot be written, to a full disk or a reader that is gone, is lost: the layer would say so with a macro
+    // that panics for the same reason.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);
+    log.log_internal_errors(false).init();
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `esker serve`: start, open, serve, and on SIGTERM bring everything into the store.
 
+mod descriptors;
 mod select;
 mod signals;
 mod start;
@@ -76,6 +77,7 @@ impl Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
+    descriptors::allow_many();
     let mut signals = Signals::install()?;
     let started = tokio::select! {
         started = during("opening the pool", args.settings().start()) => started?,

@@ -75,6 +75,14 @@ impl Bench {
         Daemon::start(self.directory.path(), &[&["serve", "--data", &data], arguments].concat())
     }
 
+    /// As [`Bench::serve`], from a line of shell that starts the daemon with `exec "$@"`.
+    pub(crate) fn serve_from(&self, shell: &str, arguments: &[&str]) -> Daemon {
+        let data = self.data().display().to_string();
+        let mut command = Command::new("sh");
+        command.args(["-c", shell, "sh", env!("CARGO_BIN_EXE_esker"), "serve", "--data", &data]);
+        Daemon::spawn(command.args(arguments), self.directory.path())
+    }
+
     /// Writes a pattern through NBD and flushes.
     pub(crate) fn write(&self, volume: &str, pattern: u8, offset: &str, length: &str) {
         let write = format!("write -P {pattern} {offset} {length}");
@@ -124,13 +132,12 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts esker with these arguments and waits until it is ready.
     pub(crate) fn start(directory: &Path, arguments: &[&str]) -> Daemon {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_esker"))
-            .args(arguments)
-            .current_dir(directory)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Daemon::spawn(Command::new(env!("CARGO_BIN_EXE_esker")).args(arguments), directory)
+    }
+
+    fn spawn(command: &mut Command, directory: &Path) -> Daemon {
+        let mut child =
+            command.current_dir(directory).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
@@ -140,9 +147,14 @@ impl Daemon {
         let line = receiver.recv_timeout(READY).ok().flatten().and_then(Result::ok);
         let Some(ready) = line.filter(|line| line.starts_with("ready: ")) else {
             let _ = child.kill();
-            panic!("esker {arguments:?} did not become ready: {:?}", child.wait());
+            panic!("{command:?} did not become ready: {:?}", child.wait());
         };
         Daemon { child, ready }
+    }
+
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

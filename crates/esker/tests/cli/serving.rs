@@ -150,3 +150,27 @@ fn a_second_signal_gives_up_and_loses_nothing() {
     bench.read("slow", 9, "0", "2M");
     assert_eq!(daemon.stop(), 0);
 }
+
+/// What the daemon has to say goes to a file on a full disk.
+#[test]
+fn a_daemon_that_cannot_say_what_it_does_serves() {
+    let bench = Bench::new();
+    let shell = "ESKER_LOG=debug exec \"$@\" 2>/dev/full";
+    let daemon = bench.serve_from(shell, &["--volume", "demo=8M", "--volume", "gone"]);
+    assert!(daemon.ready.contains("exports=demo failed=gone"), "{}", daemon.ready);
+    bench.write("demo", 1, "0", "1M");
+    bench.read("demo", 1, "0", "1M");
+    bench.ok(&["volume", "create", "other", "1M"]);
+    assert_eq!(daemon.stop(), 0);
+}
+
+#[test]
+fn a_daemon_may_open_as_many_files_as_the_hard_limit_says() {
+    let bench = Bench::new();
+    let daemon = bench.serve_from("ulimit -Sn 256; ulimit -Hn 900; exec \"$@\"", &["--volume", "demo=1M"]);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", daemon.process())).unwrap();
+    let open_files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    let numbers: Vec<_> = open_files.split_whitespace().take(2).collect();
+    assert_eq!(numbers, ["900", "900"], "soft and hard");
+    assert_eq!(daemon.stop(), 0);
+}
