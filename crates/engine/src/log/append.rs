@@ -21,7 +21,7 @@ mod late;
 /// A sync is followed by this alignment, so that synced bytes are never written again.
 const SYNC_ALIGN: u64 = 4096;
 
-/// Write-back is started in steps of so many bytes: a step takes some 0.1 ms of the writer, and a sync finds little left.
+/// Write-back is started in steps of so many bytes, so that a sync finds little left.
 const WRITE_BACK_BYTES: u64 = 2 << 20;
 
 /// A part of a chunk whose write-back is due.
@@ -376,7 +376,8 @@ impl Log {
         write_back.extend(appender.write_back_due());
         drop(appender);
         for WriteBack { chunk, from, to } in write_back {
-            chunk.file.start_write_back(from, to - from);
+            // The kernel may hold up who starts it, for tens of milliseconds when much is on its way: no guest's thread.
+            self.world.cpu.submit(Box::new(move || chunk.file.start_write_back(from, to - from)));
         }
         outcome
     }
