@@ -91,11 +91,6 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// How many requests there are.
-    pub(crate) fn requests(&self) -> usize {
-        self.changes.len() + self.others.len() + self.flushes.len() + self.refused.len()
-    }
-
     /// A write whose data is here, or what to do about it. Says how many bytes of data were used up.
     fn write(&mut self, request: Request, data: &'a [u8], facts: &Facts) -> Result<usize, Next> {
         let length = request.length as usize;

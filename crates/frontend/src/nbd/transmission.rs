@@ -177,7 +177,6 @@ impl<'a> Transmission<'a> {
         self.flush(&batch.flushes)?;
         self.send()?;
         self.pause(&batch.changes);
-        self.spin.served(batch.requests());
         self.batch = batch.emptied();
         Ok((used, next))
     }
