@@ -23,8 +23,9 @@ pub(crate) const READ_PIECE_BYTES: u64 = 1 << 20;
 /// A READ with the flag DF ("don't fragment") may be so long; more is EOVERFLOW.
 pub(crate) const UNFRAGMENTED_BYTES_MAX: u32 = 1 << 20;
 
-/// The most changes in one call of the device.
-pub(crate) const BATCH_CHANGES_MAX: usize = 256;
+/// The most changes in one call of the device. Their replies leave before the next are made: the client works on them
+/// meanwhile, instead of the two taking turns.
+pub(crate) const BATCH_CHANGES_MAX: usize = 16;
 
 /// The most extents in a reply to BLOCK_STATUS.
 pub(crate) const EXTENTS_MAX: usize = 8192;

@@ -35,6 +35,7 @@ impl Transmission<'_> {
                 }
             }
             self.steps = steps;
+            self.send()?;
         }
         Ok(())
     }
