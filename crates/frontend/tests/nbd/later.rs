@@ -175,6 +175,8 @@ fn changes_wait_for_the_device_and_reads_do_not() {
     assert!(begun.elapsed() >= Duration::from_millis(100), "the second write waited");
     assert_eq!(client.ask(4, 0, 0, 4096).errno, 0);
     assert!(begun.elapsed() >= Duration::from_millis(200), "a trim waits too");
+    // The pause is asked for behind the reply; the next request of the same connection comes behind that.
+    assert!(client.ask(0, 0, 0, 4096).bytes() == [0; 4096]);
     assert_eq!(host.disk.paused_for.load(SeqCst), 8192 + 4096 + 4096);
     host.disk.pause_milliseconds.store(60_000, SeqCst);
     assert_eq!(client.put(0, 0, &[3; 4096]), 0);
