@@ -14,8 +14,8 @@
 //! bounds of [`Limits`], and after [`Limits::send_timeout`] it is disconnected.
 //!
 //! A batch is what one receive brought. Requests that are in flight together have no order in NBD, so the
-//! batch's changes are made first, in order and together, then it is read, then one flush serves every FLUSH and
-//! FUA in it. A FLUSH covers every write acknowledged before it was sent, on any connection, because a write is
+//! batch's changes are made first, in order and a few at a time, then it is read, then one flush serves every FLUSH and
+//! FUA in it. While the device asks for a pause, it is read first and the changes wait. A FLUSH covers every write acknowledged before it was sent, on any connection, because a write is
 //! acknowledged only after the device has done it.
 
 mod batch;

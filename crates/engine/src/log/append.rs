@@ -194,7 +194,7 @@ impl Appender {
             let record = self.record(entry, sequence, synced);
             encode_record(&record, self.active.salt, entry.crcs(), &mut headers);
         }
-        let mut slices = emptied(std::mem::take(&mut self.slices));
+        let mut slices: Vec<IoSlice<'_>> = std::mem::take(&mut self.slices);
         let mut rest = &headers[..];
         for entry in entries {
             let (header, behind) = rest.split_at(entry.header_bytes());

@@ -86,7 +86,7 @@ impl Volume {
         crcs.clear();
         crcs.extend(writes.iter().flat_map(|write| write.data().chunks_exact(BLOCK_BYTES).map(block_crc)));
         let mut rest = &crcs[..];
-        let mut room = emptied(std::mem::take(entries));
+        let mut room: Vec<Entry<'_>> = std::mem::take(entries);
         for write in writes {
             let lba = blocks_of(write.range().0);
             for (index, piece) in write.data().chunks(RECORD_BYTES_MAX).enumerate() {

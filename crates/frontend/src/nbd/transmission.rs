@@ -163,7 +163,7 @@ impl<'a> Transmission<'a> {
             allocation: self.allocation,
             stopping: self.orders.stopping.load(Ordering::Acquire),
         };
-        let mut batch = std::mem::take(&mut self.batch).emptied();
+        let mut batch: Batch<'_> = std::mem::take(&mut self.batch);
         let (used, next) = batch.parse(input, &facts);
         if batch.changes.is_empty() || self.may_change() {
             self.changes(&batch.changes, &batch.tickets, &mut batch.flushes)?;
