@@ -86,20 +86,25 @@ fn late_head(lab: &mut Lab) -> Outcome {
     lab.read_all()
 }
 
-/// Rule H2: the PUT of a claim lands when its number is free again.
-fn paused_claimer(lab: &mut Lab) -> Outcome {
+/// Host 1 opens, and the PUT of its claim arrives only when host 0 has made so many more commits.
+fn claim_after_commits(lab: &mut Lab, meanwhile: u64) -> Outcome {
     lab.open(0)?;
     commits(lab, 2)?;
     lab.machine().store().fail(When::next(Request::Put, "heads/").host(2), StoreFault::Parked);
     let claim = lab.begin_open(1);
     lab.run_until("a claim is sent", |lab| lab.machine().store().parked() == 1)?;
     lab.host(1).pause();
-    commits(lab, 8)?;
+    commits(lab, meanwhile)?;
     lab.machine().store().deliver();
     lab.host(1).resume();
     let opened = lab.wait(claim)?;
     lab.end_open(1, opened)?.map_err(violation)?;
-    lab.read_all()?;
+    lab.read_all()
+}
+
+/// Rule H2: the PUT of a claim lands when its number is free again.
+fn paused_claimer(lab: &mut Lab) -> Outcome {
+    claim_after_commits(lab, 8)?;
     let _ = lab.stray_write(0, 40)?;
     commits(lab, 3)?;
     lab.read_all()
@@ -113,18 +118,7 @@ fn one_head() -> Setup {
 
 /// Rules H2 and H3: a void claim lies right below the newest head, where that one's predecessor was.
 fn void_claim(lab: &mut Lab) -> Outcome {
-    lab.open(0)?;
-    commits(lab, 2)?;
-    lab.machine().store().fail(When::next(Request::Put, "heads/").host(2), StoreFault::Parked);
-    let claim = lab.begin_open(1);
-    lab.run_until("a claim is sent", |lab| lab.machine().store().parked() == 1)?;
-    lab.host(1).pause();
-    commits(lab, 2)?;
-    lab.machine().store().deliver();
-    lab.host(1).resume();
-    let opened = lab.wait(claim)?;
-    lab.end_open(1, opened)?.map_err(violation)?;
-    lab.read_all()?;
+    claim_after_commits(lab, 2)?;
     commits(lab, 2)?;
     lab.read_all()
 }
