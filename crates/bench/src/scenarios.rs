@@ -90,8 +90,8 @@ impl Settings<'_> {
     }
 }
 
-fn connect(server: &Server, export: &str, seed: u64) -> Result<Connection> {
-    Connection::open(&server.socket, export, &Arc::new(Templates::default()), seed)
+fn connect(server: &Server, export: &str, templates: Templates, seed: u64) -> Result<Connection> {
+    Connection::open(&server.socket, export, &Arc::new(templates), seed)
 }
 
 /// What came of it: a table of texts, and the same as numbers.

@@ -2,9 +2,11 @@
 //! and uploaded as fast as that goes, and while the volume is sealed itself.
 //!
 //! Requests come at a set rate, and count from when they were due. Quiet and busy slices take turns, so that what
-//! the machine does meanwhile falls on both. The other volume's backlog is made before its slice begins and only
-//! kept from running out during it, by a thread of the lowest priority: what is measured is sealing, not a second
-//! guest that wants a core. Nothing reclaims yet.
+//! the machine does meanwhile falls on both. The guest's volume is at work: before each slice the store holds all of
+//! it, so that it is written to log files that are used again, and its contents compress so well that nothing of it is
+//! sealed before the slice is over. The other volume's backlog is made before its slice begins and only kept from
+//! running out during it, by a thread of the lowest priority: what is measured is sealing, not a second guest that
+//! wants a core. Nothing reclaims yet.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -16,7 +18,7 @@ use anyhow::{Result, anyhow, ensure};
 use super::{Cell, Scenario, Settings, Table, Target, connect};
 use crate::{
     control, files,
-    load::{self, Connection, Kind, Load, Outcome, stopped},
+    load::{self, Connection, Kind, Load, Outcome, Templates, stopped},
     raw::RawDisk,
     report::duration,
     servers::Server,
@@ -25,8 +27,10 @@ use crate::{
 
 const AREA_BYTES: u64 = 256 << 20;
 /// Slices of each kind.
-const SLICES: usize = 6;
-const SLICE: Duration = Duration::from_secs(2);
+const SLICES: usize = 10;
+/// Shorter than it takes until what is written in it is sealed for its age.
+const SLICE: Duration = Duration::from_secs(1);
+const DURABILITY: &str = "bounded(3s)";
 /// How long the volume is watched while it is sealed itself.
 const SEALED_ITSELF: Duration = Duration::from_secs(12);
 /// What lies before the other volume's sealing at the begin of a slice, and what it may fall to.
@@ -55,24 +59,33 @@ struct Seen {
 
 pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
     let mut esker = settings.esker.clone();
-    esker.durability = "ephemeral".into();
-    // The guest's volume is ephemeral and does not come near half of this: only the others are sealed.
+    esker.durability = DURABILITY.into();
+    // Nobody's log comes near half of this, from where on everything is sealed at once.
     esker.dirty_bound = "24G".into();
     let server = settings.start(esker, 1, AREA_BYTES)?;
     for name in [OTHER, SEALED] {
-        control::create(&server.directory, name, 4 * AREA_BYTES, "bounded(5s)")?;
+        control::create(&server.directory, name, 4 * AREA_BYTES, DURABILITY)?;
     }
-    let mut guest = [connect(&server, GUEST, 1)?];
-    guest[0].prepare(AREA_BYTES, settings.stop)?;
+    let mut guest = [connect(&server, GUEST, Templates::compressible(), 1)?];
+    for _ in 0..4 {
+        guest[0].prepare(AREA_BYTES, settings.stop)?;
+        clean(&server, GUEST, settings.stop)?;
+    }
     let fastest = idle_maximum(&mut guest, &server, settings.stop)?;
     let quarter = Load { rate: Some(fastest / 4.0), ..closed() };
     let mut seen = Seen::default();
     let mut raw = RawDisk::new(&settings.directory.join("raw"), 1)?;
-    let mut other = Other { connection: [connect(&server, OTHER, 2)?], server: &server, stop: settings.stop };
+    let mut other = Other {
+        connection: [connect(&server, OTHER, Templates::default(), 2)?],
+        server: &server,
+        stop: settings.stop,
+    };
     for _ in 0..SLICES {
         clean(&server, OTHER, settings.stop)?;
+        clean(&server, GUEST, settings.stop)?;
         files::write_back(settings.directory)?;
         seen.quiet.append(&load::run(&mut guest, &quarter, SLICE, settings.stop)?);
+        clean(&server, GUEST, settings.stop)?;
         files::write_back(settings.directory)?;
         seen.raw.append(&raw.run(SLICE)?);
         let (outcome, bytes) = other.beside(|| load::run(&mut guest, &quarter, SLICE, settings.stop))?;
@@ -80,7 +93,7 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
         seen.other_bytes += bytes;
     }
     clean(&server, OTHER, settings.stop)?;
-    let mut sealed = [connect(&server, SEALED, 3)?];
+    let mut sealed = [connect(&server, SEALED, Templates::default(), 3)?];
     let before = control::figures(&server.directory, SEALED)?.committed;
     seen.itself = load::run(&mut sealed, &quarter, SEALED_ITSELF, settings.stop)?;
     seen.own_bytes = (control::figures(&server.directory, SEALED)?.committed - before) * 4096;
@@ -96,7 +109,7 @@ fn closed() -> Load {
 fn idle_maximum(guest: &mut [Connection], server: &Server, stop: &AtomicBool) -> Result<f64> {
     let mut rates = Vec::new();
     for _ in 0..5 {
-        server.settle(Duration::from_secs(30), stop);
+        clean(server, GUEST, stop)?;
         rates.push(load::run(guest, &closed(), Duration::from_millis(400), stop)?.rate());
     }
     Ok(median(&rates))

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{Cell, Scenario, Settings, Table, connect};
 use crate::{
     client::{Client, Request},
-    load::{Kind, Load},
+    load::{Kind, Load, Templates},
     servers::{EskerSettings, Peer, Plan, Server},
     statistics::median,
 };
@@ -27,7 +27,7 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
         let server = Server::start(Peer::Esker, &directory, &plan, settings.stop)?;
         let load =
             Load { kind: Kind::Write, request_bytes: 4096, depth: 32, area_bytes: size_bytes, rate: None };
-        connect(&server, "v0", 1)?.some(&load, blocks, settings.stop)?;
+        connect(&server, "v0", Templates::default(), 1)?.some(&load, blocks, settings.stop)?;
         let ending = Instant::now();
         server.terminate()?;
         let drained = ending.elapsed();

@@ -17,7 +17,7 @@ use anyhow::{Result, anyhow, ensure};
 use super::{Cell, Scenario, Series, Settings, Table, Target, connect};
 use crate::{
     control,
-    load::{self, Connection, Kind, Load, Outcome, stopped},
+    load::{self, Connection, Kind, Load, Outcome, Templates, stopped},
     process,
     servers::Server,
     statistics::median,
@@ -65,7 +65,7 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
     esker.durability = "bounded(5s)".into();
     esker.dirty_bound = format!("{DIRTY_BOUND_MIB}M");
     let server = settings.start(esker, 1, AREA_BYTES)?;
-    let mut connections = [connect(&server, "v0", 1)?];
+    let mut connections = [connect(&server, "v0", Templates::default(), 1)?];
     let over = Arc::new(AtomicBool::new(false));
     let (parts, samples) = std::thread::scope(|scope| {
         let sampler = scope.spawn(|| watch(&server, &over));
