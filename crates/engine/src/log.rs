@@ -3,7 +3,7 @@
 //! ```text
 //! logical positions   0 ........ 32 MiB ........ 64 MiB ........ 96 MiB        62 bit, never reused
 //! chunks              | chunk 0    | chunk 1       | chunk 2 ....|
-//! a chunk             | header 4 KiB | record | record |pad| record | ...      one preallocated file
+//! a chunk             | header 4 KiB | record | record |pad| record | ...      one file of a fixed size
 //! a record            | header, crc of each block | blocks |                   starts at a multiple of 64
 //! ```
 //!
@@ -33,7 +33,7 @@ mod spare;
 use std::{collections::VecDeque, sync::Arc};
 
 use esker_format::{
-    chunk::{Record, RecordKind, record_header_bytes},
+    chunk::{CHUNK_HEADER_BYTES, Record, RecordKind, record_header_bytes},
     ids::{LogId, VolumeId},
 };
 use esker_io::{
@@ -165,7 +165,8 @@ impl Log {
         }
         let header =
             append::header(&world, &identity, start.next_chunk, start.next_sequence, start.next_sequence - 1);
-        let active = files.activate(&header)?;
+        // The rest of its space is reserved by the first append.
+        let active = files.activate(&header, CHUNK_HEADER_BYTES as u64)?;
         active.file.sync()?;
         files.sync_names()?;
         let end = active.first_position();

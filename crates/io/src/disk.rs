@@ -74,8 +74,13 @@ pub trait File: Send + Sync {
     }
     /// Writes all buffers, one behind the other.
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<()>;
-    /// Reserves space and sets the size to at least `bytes`.
+    /// Reserves space and sets the size to at least `bytes`. One that fails may have taken all the space that there was.
     fn allocate(&self, bytes: u64) -> Result<()>;
+    /// Sets the size to at least `bytes` and reserves nothing: a write there may find the device full.
+    fn set_size(&self, bytes: u64) -> Result<()>;
+    /// Gives back the space from an offset on, and keeps the size; what was there reads as zeros. A file system that
+    /// has no such call changes nothing.
+    fn give_back(&self, from: u64) -> Result<()>;
     /// Makes contents and size durable.
     fn sync(&self) -> Result<()>;
     /// Starts writing a range to the device without waiting. Advice.

@@ -35,6 +35,7 @@ scenarios! {
     sync_fails "sync-fails",
     write_fails "write-fails",
     disk_full "disk-full",
+    first_write_fails "first-write-fails",
     rot "rot",
     bounded "bounded",
     ephemeral "ephemeral",

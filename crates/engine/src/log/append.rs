@@ -17,6 +17,7 @@ use crate::{EngineError, Result};
 
 #[cfg(feature = "planted")]
 mod late;
+mod room;
 
 /// A sync is followed by this alignment, so that synced bytes are never written again.
 const SYNC_ALIGN: u64 = 4096;
@@ -115,6 +116,8 @@ pub(crate) fn header(
 pub(crate) struct Appender {
     files: ChunkFiles,
     active: Arc<Chunk>,
+    /// The active chunk has all its space; false before the first append.
+    reserved: bool,
     /// Offset of the next record in the active chunk.
     offset: u64,
     align_next: bool,
@@ -147,6 +150,7 @@ impl Appender {
             files,
             touched: vec![active.clone()],
             active,
+            reserved: false,
             offset: CHUNK_HEADER_BYTES as u64,
             align_next: true,
             written_back: 0,
@@ -347,6 +351,9 @@ impl Log {
         if let Some(error) = &appender.failed {
             return Err(error.clone());
         }
+        if !appender.reserved {
+            self.reserve(&mut appender)?;
+        }
         let mut rest = entries;
         let mut write_back = Vec::new();
         let mut outcome = Ok(());
@@ -380,20 +387,5 @@ impl Log {
             self.world.cpu.submit(Box::new(move || chunk.file.start_write_back(from, to - from)));
         }
         outcome
-    }
-
-    /// Goes on in a fresh chunk; returns the rest of the full one.
-    fn rotate(&self, appender: &mut Appender) -> Result<WriteBack> {
-        let number = appender.active.number + 1;
-        let synced = self.synced.load(Ordering::Acquire);
-        let header = header(&self.world, &self.identity, number, appender.next_sequence, synced);
-        let chunk = appender.files.activate(&header)?;
-        self.table.insert(chunk.clone());
-        appender.touched.push(chunk.clone());
-        let full = std::mem::replace(&mut appender.active, chunk);
-        appender.offset = CHUNK_HEADER_BYTES as u64;
-        appender.align_next = false;
-        let from = std::mem::take(&mut appender.written_back);
-        Ok(WriteBack { chunk: full, from, to: appender.chunk_bytes() })
     }
 }

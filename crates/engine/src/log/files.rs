@@ -25,6 +25,7 @@ use std::io::IoSlice;
 pub(super) use super::spare::{FileRequest, Spare};
 use super::{
     chunk::Chunk,
+    remove_files,
     spare::{Next, Shelf},
 };
 use crate::{EngineError, Result};
@@ -180,12 +181,13 @@ impl ChunkFiles {
     }
 
     /// Makes a file the chunk that `header` describes: a warm one, or a new one, or whatever there is on a full disk.
+    /// Its first `reserved` bytes, the header at least, have their space.
     ///
     /// # Errors
     /// [`EngineError::Disk`] when there is no file and none can be made: nothing has happened.
     /// [`EngineError::Stopped`] when the header may or may not be in the file: no other file may get its number.
-    pub(crate) fn activate(&mut self, header: &ChunkHeader) -> Result<Arc<Chunk>> {
-        let spare = self.take_spare()?;
+    pub(crate) fn activate(&mut self, header: &ChunkHeader, reserved: u64) -> Result<Arc<Chunk>> {
+        let spare = self.take_spare(reserved)?;
         spare.file.write_at(&[IoSlice::new(&header.encode())], 0).map_err(|error| EngineError::Stopped {
             volume: header.volume.to_string(),
             reason: error.to_string(),
@@ -197,13 +199,36 @@ impl ChunkFiles {
         Ok(Arc::new(Chunk::new(header, spare.path, spare.file, self.chunk_bytes)))
     }
 
-    fn take_spare(&mut self) -> Result<Spare> {
+    fn take_spare(&mut self, reserved: u64) -> Result<Spare> {
         if let Some(warm) = self.spares.pop_back_if(|spare| spare.warm) {
             return Ok(warm);
         }
         let number = self.next_number();
-        Spare::create(&self.world, &self.dir, number, self.chunk_bytes)
-            .or_else(|error| self.spares.pop_back().or_else(|| self.shelf.take()).ok_or(error))
+        Spare::create(&self.world, &self.dir, number, self.chunk_bytes, reserved)
+            .or_else(|error| self.take_found(reserved).ok_or(error))
+    }
+
+    /// A file that an opening found, or the one on the shelf. One that never got its space, and cannot have it, makes
+    /// room for the next.
+    fn take_found(&mut self, reserved: u64) -> Option<Spare> {
+        while let Some(spare) = self.spares.pop_back().or_else(|| self.shelf.take()) {
+            if spare.file.allocate(reserved).is_ok() {
+                return Some(spare);
+            }
+            let Spare { path, file, .. } = spare;
+            drop(file);
+            remove_files(&self.world, vec![path]);
+        }
+        None
+    }
+
+    /// Removes all files that are not in use, for the sake of their space; false when there was none.
+    pub(super) fn give_up_spares(&mut self) -> bool {
+        let paths: Vec<String> =
+            self.spares.drain(..).chain(self.shelf.take()).map(|spare| spare.path).collect();
+        let any = !paths.is_empty();
+        remove_files(&self.world, paths);
+        any
     }
 
     fn next_number(&mut self) -> u64 {

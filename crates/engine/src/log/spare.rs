@@ -15,11 +15,27 @@
 //! in numbered steps; after a crash at any of them, the next opening is right:
 //! 1. A new file gets its space; its size and its name are made durable. Cut off: no file, or one of another size
 //!    without a header, which a scan removes; or zeros, which a scan takes for a spare.
-//! 2. Of a file that was found, the header is overwritten with zeros and synced, before anything behind it changes. Cut
-//!    off: the old header (it lies in one sector) before its old records, or zeros before them: a spare.
+//! 2. A file that was found gets what it lacks of its space. Its header is overwritten with zeros and synced, before
+//!    anything behind it changes. Cut off: the old header (it lies in one sector) before its old records, or zeros before
+//!    them: a spare.
 //! 3. Zeros are written slice by slice, each slice synced. Cut off: the header is zeros, so it is a spare, whatever lies
 //!    behind.
 //! 4. The file is put with the warm spares; only now it can become a chunk.
+//!
+//! The first chunk of an opening takes no space but its header's until something is written, so that 1,000 idle volumes
+//! take no 32 GiB. In numbered steps; after a crash at any of them, the next opening is right:
+//! 1. The new file gets the space of its header, then its size, sparse; space, size and name are made durable. Cut off:
+//!    as in step 1 above.
+//! 2. The header is written and synced. Cut off: zeros, a spare that a scan finds; or a chunk without records.
+//! 3. The first append reserves the whole chunk, under the lock, before it numbers or writes anything. On a full disk the
+//!    files that are not in use are removed first: they are worth less than a write. If it still fails, so does the
+//!    write; what space there was is given back, and the next write tries again. Cut off: a chunk without records, of
+//!    the right size, whatever part of it has space.
+//! 4. The record is written, and a sync of it makes the reservation durable with it. Lost with the power before: so are
+//!    the records behind it; nothing is appended to a chunk of an earlier run.
+//!
+//! So a file that an opening finds may never have got its space: it is reserved before the file is made warm, or used as
+//! it is. No byte is written where none was reserved, unless the file system knows no reservations.
 //!
 //! Nothing that is needed is overwritten:
 //! 1. A file that an opening found is a spare if it kept no record of it: all are covered by the newest head, or lie
@@ -29,9 +45,10 @@
 //!    with theirs, the log's newest epoch and chunk number among them. Every chunk below is unneeded, seen or not.
 //! 3. A log that was set aside is no open log's: nobody prepares files there.
 //! 4. The file is on the [`Shelf`] meanwhile, and nowhere else: no rotation finds it among the spares. Work on it holds the
-//!    shelf's lock, and who takes it off the shelf owns it alone: the work that has finished; a rotation on a full disk,
-//!    which waits for a slice rather than fail; the end of the log, after which the next opening in the same process may
-//!    use the file. The sync too is under the lock: on a file in use it would take an error that a FLUSH has to see (I11).
+//!    shelf's lock, and who takes it off the shelf owns it alone: the work that has finished; a rotation or first append
+//!    on a full disk, which waits for a slice rather than fail; the end of the log, after which the next opening in the same
+//!    process may use the file. The sync too is under the lock: on a file in use it would take an error that a FLUSH has to
+//!    see (I11).
 //! 5. A file that cannot be prepared is removed, so that on a full disk its space is free again, and none is
 //!    asked for until a chunk has changed hands. A write fails only when no file can be had in any way.
 
@@ -63,12 +80,21 @@ impl Spare {
         Self { path, file, warm: false }
     }
 
-    /// Creates a file: preallocated, its size and name durable.
-    pub(super) fn create(world: &World, dir: &str, number: u64, chunk_bytes: u64) -> Result<Self> {
+    /// Creates a file: the space of its first `reserved` bytes, its size and its name are durable.
+    pub(super) fn create(
+        world: &World,
+        dir: &str,
+        number: u64,
+        chunk_bytes: u64,
+        reserved: u64,
+    ) -> Result<Self> {
         let path = format!("{dir}/{number:08}.chunk");
         let file = world.disk.create(&path)?;
-        let made =
-            file.allocate(chunk_bytes).and_then(|()| file.sync()).and_then(|()| world.disk.sync_dir(dir));
+        let sized = file.allocate(reserved).and_then(|()| match reserved < chunk_bytes {
+            true => file.set_size(chunk_bytes),
+            false => Ok(()),
+        });
+        let made = sized.and_then(|()| file.sync()).and_then(|()| world.disk.sync_dir(dir));
         if let Err(error) = made {
             // A file without its space would only be in the way; the first error is the one that counts.
             let _ = world.disk.remove(&path);
@@ -158,7 +184,7 @@ pub(crate) struct FileRequest {
 pub(super) enum Next {
     /// A new file of this number.
     Create(u64),
-    /// Make the header of the file on the shelf unreadable.
+    /// Reserve the space of the file on the shelf, and make its header unreadable.
     Header,
     /// Zeros from this offset on.
     Zeros(u64),
@@ -188,13 +214,19 @@ impl FileRequest {
         let (from, to) = match self.next {
             Next::Create(number) => {
                 self.next = Next::Zeros(0);
-                return self.shelf.put(|| Spare::create(world, &self.dir, number, self.chunk_bytes));
+                return self
+                    .shelf
+                    .put(|| Spare::create(world, &self.dir, number, self.chunk_bytes, self.chunk_bytes));
             }
             Next::Header => (0, CHUNK_HEADER_BYTES as u64),
             Next::Zeros(at) => (at, (at + self.chunk_bytes.div_ceil(SLICES)).min(self.chunk_bytes)),
         };
-        self.next = Next::Zeros(if matches!(self.next, Next::Header) { 0 } else { to });
+        let found = matches!(self.next, Next::Header);
+        self.next = Next::Zeros(if found { 0 } else { to });
         self.shelf.work_on(world, |file| {
+            if found {
+                file.allocate(self.chunk_bytes)?;
+            }
             let mut at = from;
             while at < to {
                 let bytes = PIECE_BYTES.min(to - at);

@@ -176,6 +176,14 @@ impl File for LocalFile {
         allocate(&self.file, bytes).map_err(|error| self.failed("allocate", &error))
     }
 
+    fn set_size(&self, bytes: u64) -> Result<()> {
+        set_size(&self.file, bytes).map_err(|error| self.failed("set the size of", &error))
+    }
+
+    fn give_back(&self, from: u64) -> Result<()> {
+        give_back(&self.file, from).map_err(|error| self.failed("give back space of", &error))
+    }
+
     fn sync(&self) -> Result<()> {
         // fdatasync also makes durable what is needed to read the data back, the size included.
         self.file.sync_data().map_err(|error| self.failed("sync", &error))
@@ -237,7 +245,25 @@ fn allocate(file: &fs::File, bytes: u64) -> io::Result<()> {
         match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
             Err(Errno::INTR) => {}
             // A file system without reservations: the size at least. A full device then shows at the write.
-            Err(Errno::OPNOTSUPP) if file.metadata()?.len() < bytes => return file.set_len(bytes),
+            Err(Errno::OPNOTSUPP) => return set_size(file, bytes),
+            other => return Ok(other?),
+        }
+    }
+}
+
+fn set_size(file: &fs::File, bytes: u64) -> io::Result<()> {
+    if file.metadata()?.len() < bytes { file.set_len(bytes) } else { Ok(()) }
+}
+
+fn give_back(file: &fs::File, from: u64) -> io::Result<()> {
+    let size = file.metadata()?.len();
+    if from >= size {
+        return Ok(());
+    }
+    loop {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match rustix::fs::fallocate(file, flags, from, size - from) {
+            Err(Errno::INTR) => {}
             Err(Errno::OPNOTSUPP) => return Ok(()),
             other => return Ok(other?),
         }

@@ -54,6 +54,15 @@ impl Sparse {
         self.grow(offset + data.len() as u64);
     }
 
+    /// Makes everything from `from` on zeros.
+    fn clear(&mut self, from: u64) {
+        let (page, within) = split(from);
+        if let Some(bytes) = self.pages.get_mut(&page) {
+            Arc::make_mut(bytes)[within..].fill(0);
+        }
+        self.pages.split_off(&(page + 1));
+    }
+
     pub(super) fn flip(&mut self, offset: u64, bit: u8) {
         let mut byte = [0];
         self.read(offset, &mut byte);
@@ -67,8 +76,17 @@ fn split(offset: u64) -> (u64, usize) {
 
 #[derive(Clone)]
 enum Pending {
-    Write { offset: u64, data: Bytes },
-    Grow { bytes: u64 },
+    Write {
+        offset: u64,
+        data: Bytes,
+    },
+    Grow {
+        bytes: u64,
+    },
+    /// Zeros from here on.
+    Clear {
+        from: u64,
+    },
 }
 
 impl Pending {
@@ -76,6 +94,7 @@ impl Pending {
         match self {
             Pending::Write { offset, data } => to.write(*offset, data),
             Pending::Grow { bytes } => to.grow(*bytes),
+            Pending::Clear { from } => to.clear(*from),
         }
     }
 
@@ -144,6 +163,11 @@ impl Content {
         }
     }
 
+    pub(super) fn clear(&mut self, from: u64) {
+        self.current.clear(from);
+        self.pending.push(Pending::Clear { from });
+    }
+
     pub(super) fn sync(&mut self) {
         for change in self.pending.drain(..) {
             change.apply(&mut self.durable);
@@ -184,6 +208,7 @@ impl Content {
         let dirty = self.pending.iter().any(|change| match change {
             Pending::Write { offset: start, data } => (*start..start + data.len() as u64).contains(&offset),
             Pending::Grow { .. } => false,
+            Pending::Clear { from } => offset >= *from,
         });
         if !dirty {
             let mut byte = [0];

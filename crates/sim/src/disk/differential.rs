@@ -25,7 +25,7 @@ fn operate(disk: &dyn Disk, random: &mut Prng) -> String {
     let (path, other) = (*random.pick(&PATHS), *random.pick(&PATHS));
     let (offset, bytes) = (random.below(9_000), random.below(6_000));
     let fill = random.below(256) as u8;
-    let answer = match random.below(12) {
+    let answer = match random.below(14) {
         0 | 1 => format!("create {:?}", seen(disk.create(path).map(drop))),
         2 => format!("create directory {:?}", seen(disk.create_dir(path))),
         3 => format!("remove {:?}", seen(disk.remove(path))),
@@ -36,6 +36,8 @@ fn operate(disk: &dyn Disk, random: &mut Prng) -> String {
         7 if disk.list(path).is_err() => "no directory".into(),
         7 => format!("sync directory {:?}", seen(disk.sync_dir(path))),
         8 => format!("allocate {:?}", seen(disk.open(path).and_then(|file| file.allocate(offset + 1)))),
+        11 => format!("set size {:?}", seen(disk.open(path).and_then(|file| file.set_size(offset)))),
+        12 => format!("give back {:?}", seen(disk.open(path).and_then(|file| file.give_back(offset)))),
         9 => format!("sync {:?}", seen(disk.open(path).and_then(|file| file.sync()))),
         10 => format!("read {offset} {bytes} {:?}", seen(read(disk, path, offset, bytes as usize))),
         _ => {

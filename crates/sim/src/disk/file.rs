@@ -20,6 +20,19 @@ impl FakeFile {
     fn operation(&self, name: &'static str) -> Operation<'_> {
         Operation { name, path: &self.path }
     }
+
+    fn grow(&self, name: &'static str, bytes: u64) -> Result<()> {
+        let operation = self.operation(name);
+        self.device.change(&self.run, &operation, Detail { offset: 0, bytes, content: None }, |state| {
+            match state.write_fault() {
+                Some(fault) => Err(failed_write(&operation, fault)),
+                None => {
+                    state.content(self.node).grow(bytes);
+                    Ok(())
+                }
+            }
+        })
+    }
 }
 
 impl File for FakeFile {
@@ -63,15 +76,19 @@ impl File for FakeFile {
     }
 
     fn allocate(&self, bytes: u64) -> Result<()> {
-        let operation = self.operation("allocate");
-        self.device.change(&self.run, &operation, Detail { offset: 0, bytes, content: None }, |state| {
-            match state.write_fault() {
-                Some(fault) => Err(failed_write(&operation, fault)),
-                None => {
-                    state.content(self.node).grow(bytes);
-                    Ok(())
-                }
-            }
+        self.grow("allocate", bytes)
+    }
+
+    fn set_size(&self, bytes: u64) -> Result<()> {
+        // No contents need space, but a file system may find none for what it notes about the file.
+        self.grow("set the size of", bytes)
+    }
+
+    fn give_back(&self, from: u64) -> Result<()> {
+        let operation = self.operation("give back space of");
+        self.device.change(&self.run, &operation, Detail { offset: from, ..Detail::default() }, |state| {
+            state.content(self.node).clear(from);
+            Ok(())
         })
     }
 

@@ -112,6 +112,21 @@ fn only_what_was_synced_survives_a_power_loss() {
 }
 
 #[test]
+fn space_that_is_given_back_reads_as_zeros_and_for_good_once_synced() {
+    let (_machine, host, disk) = machine();
+    let file = durable(&disk, "f", &[1; 10_000]);
+    file.give_back(4_100).unwrap();
+    let given_back: Vec<u8> = [vec![1; 4_100], vec![0; 5_900]].concat();
+    assert_eq!(read(&disk, "f").unwrap(), given_back);
+    let disk = after_crash(&host, Survival::OnlySynced);
+    assert_eq!(read(&disk, "f").unwrap(), [1; 10_000]);
+    let file = disk.open("f").unwrap();
+    file.give_back(4_100).unwrap();
+    file.sync().unwrap();
+    assert_eq!(read(&after_crash(&host, Survival::OnlySynced), "f").unwrap(), given_back);
+}
+
+#[test]
 fn everything_may_survive_a_power_loss() {
     let (_machine, host, disk) = machine();
     let file = disk.create("f").unwrap();

@@ -19,6 +19,7 @@ pub(super) fn all() -> Vec<Scenario> {
         plain("sync-fails", sync_fails),
         plain("write-fails", write_fails),
         plain("disk-full", disk_full),
+        plain("first-write-fails", first_write_fails),
         Scenario { cut: false, ..plain("rot", rot) },
     ]
 }
@@ -230,6 +231,33 @@ fn disk_full(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
     lab.write(7, 240)?;
     lab.flush()?;
+    lab.read_all()
+}
+
+/// No space for the chunk of an opening: its first write fails and leaves no trace, the next one goes on.
+fn first_write_fails(lab: &mut Lab) -> Outcome {
+    lab.open(0)?;
+    lab.write(0, 2)?;
+    lab.flush()?;
+    for (round, fall) in (0..).zip([Fall::Kill, Fall::Power(Survival::OnlySynced), Fall::Kill]) {
+        lab.fall(0, fall);
+        lab.open(0)?;
+        // With what is removed to make room there are two tries a write.
+        for number in 1..=2 {
+            lab.host(0).disk().fail_write(number, WriteFault::NoSpace);
+        }
+        let write = lab.fresh(1, 2);
+        for outcome in lab.try_change(&[write])? {
+            refused(outcome)?;
+        }
+        lab.host(0).disk().forget_plan();
+        lab.read_all()?;
+        lab.flush()?;
+        if round < 2 {
+            lab.write(2 + round, 2)?;
+            lab.flush()?;
+        }
+    }
     lab.read_all()
 }
 

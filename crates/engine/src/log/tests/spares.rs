@@ -1,8 +1,13 @@
 //! Files that are made warm: how many, when, and what a crash in the middle leaves.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::BTreeMap,
+    io::IoSlice,
+    os::unix::fs::MetadataExt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use esker_io::{Disk, DiskError, File, disk::Entry as DirectoryEntry};
+use esker_io::{Disk, DiskError, File, disk::Entry as DirectoryEntry, sync::Mutex};
 
 use super::{
     super::spare::{Progress, SLICES},
@@ -10,22 +15,94 @@ use super::{
 };
 use crate::testing::block_on;
 
-/// A disk on which nothing can be created while it is full.
+/// A disk that can be full, but for headers of chunks. A reservation that fails takes what there is. Nothing may be
+/// written where no space was reserved.
 struct Tight {
     disk: LocalDisk,
-    full: AtomicBool,
+    state: Arc<Room>,
+}
+
+struct Room {
+    bytes_max: AtomicU64,
+    /// By path.
+    reserved: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Room {
+    /// What all files take, but for their headers.
+    fn taken(&self) -> u64 {
+        self.reserved.lock().values().map(|bytes| bytes.saturating_sub(4096)).sum()
+    }
+
+    /// So much can be reserved from now on.
+    fn set_free(&self, bytes: u64) {
+        self.bytes_max.store(self.taken().saturating_add(bytes), Ordering::Relaxed);
+    }
+
+    fn set_full(&self, full: bool) {
+        self.set_free(if full { 0 } else { u64::MAX });
+    }
+}
+
+struct TightFile {
+    file: Arc<dyn File>,
+    path: String,
+    state: Arc<Room>,
+}
+
+impl Tight {
+    fn file(&self, file: Arc<dyn File>, path: &str) -> Arc<dyn File> {
+        Arc::new(TightFile { file, path: path.to_owned(), state: self.state.clone() })
+    }
+}
+
+impl File for TightFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::result::Result<(), DiskError> {
+        self.file.read_at(buffer, offset)
+    }
+    fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> std::result::Result<(), DiskError> {
+        let end = offset + buffers.iter().map(|buffer| buffer.len() as u64).sum::<u64>();
+        let reserved = self.state.reserved.lock()[&self.path];
+        assert!(end <= reserved, "{} is written up to {end}, {reserved} bytes are reserved", self.path);
+        self.file.write_at(buffers, offset)
+    }
+    fn allocate(&self, bytes: u64) -> std::result::Result<(), DiskError> {
+        let free = self.state.bytes_max.load(Ordering::Relaxed) - self.state.taken();
+        let mut reserved = self.state.reserved.lock();
+        let reserved = reserved.get_mut(&self.path).expect("the file is there");
+        let most = free.saturating_add(4096.max(*reserved));
+        *reserved = bytes.min(most).max(*reserved);
+        if bytes > most {
+            let (path, message) = (self.path.clone(), "full".to_owned());
+            return Err(DiskError { operation: "allocate", path, not_found: false, no_space: true, message });
+        }
+        self.file.allocate(bytes)
+    }
+    fn give_back(&self, from: u64) -> std::result::Result<(), DiskError> {
+        let mut reserved = self.state.reserved.lock();
+        let reserved = reserved.get_mut(&self.path).expect("the file is there");
+        *reserved = from.min(*reserved);
+        self.file.give_back(from)
+    }
+    fn set_size(&self, bytes: u64) -> std::result::Result<(), DiskError> {
+        self.file.set_size(bytes)
+    }
+    fn sync(&self) -> std::result::Result<(), DiskError> {
+        self.file.sync()
+    }
+    fn start_write_back(&self, _offset: u64, _bytes: u64) {}
+    fn size(&self) -> std::result::Result<u64, DiskError> {
+        self.file.size()
+    }
 }
 
 impl Disk for Tight {
     fn open(&self, path: &str) -> std::result::Result<Arc<dyn File>, DiskError> {
-        self.disk.open(path)
+        Ok(self.file(self.disk.open(path)?, path))
     }
     fn create(&self, path: &str) -> std::result::Result<Arc<dyn File>, DiskError> {
-        if self.full.load(Ordering::Relaxed) {
-            let (path, message) = (path.to_owned(), "full".to_owned());
-            return Err(DiskError { operation: "create", path, not_found: false, no_space: true, message });
-        }
-        self.disk.create(path)
+        self.state.reserved.lock().insert(path.to_owned(), 0);
+        Ok(self.file(self.disk.create(path)?, path))
     }
     fn list(&self, dir: &str) -> std::result::Result<Vec<DirectoryEntry>, DiskError> {
         self.disk.list(dir)
@@ -34,7 +111,9 @@ impl Disk for Tight {
         self.disk.create_dir(dir)
     }
     fn remove(&self, path: &str) -> std::result::Result<(), DiskError> {
-        self.disk.remove(path)
+        self.disk.remove(path)?;
+        self.state.reserved.lock().remove(path);
+        Ok(())
     }
     fn remove_dir(&self, dir: &str) -> std::result::Result<(), DiskError> {
         self.disk.remove_dir(dir)
@@ -45,6 +124,24 @@ impl Disk for Tight {
     fn sync_dir(&self, dir: &str) -> std::result::Result<(), DiskError> {
         self.disk.sync_dir(dir)
     }
+}
+
+/// A world whose disk can be made full.
+fn tight_world(directory: &Path) -> (World, Arc<Room>) {
+    let state = Arc::new(Room { bytes_max: AtomicU64::new(u64::MAX), reserved: Mutex::default() });
+    let disk = Tight { disk: LocalDisk::open(directory).unwrap(), state: state.clone() };
+    (World { disk: Arc::new(disk), ..world(directory) }, state)
+}
+
+/// Writes a MiB for which there is no room.
+fn refused(log: &Log) {
+    let mut positions = Vec::new();
+    let data = vec![1; 256 * BLOCK_BYTES];
+    let crcs = vec![block_crc(&data[..BLOCK_BYTES]); 256];
+    let entry = Entry { lba: 0, payload: Payload::Write { data: &data, crcs: &crcs } };
+    let refused = log.append(&[entry], &mut positions).expect_err("no file can be had");
+    assert!(matches!(refused, EngineError::Disk(DiskError { no_space: true, .. })), "{refused}");
+    assert!(positions.is_empty());
 }
 
 /// Writes MiBs, one a record.
@@ -198,8 +295,7 @@ fn a_rotation_takes_no_file_that_is_being_prepared() {
 #[test]
 fn on_a_full_disk_the_file_that_is_being_prepared_serves() {
     let directory = tempfile::tempdir().unwrap();
-    let disk = Arc::new(Tight { disk: LocalDisk::open(directory.path()).unwrap(), full: false.into() });
-    let world = World { disk: disk.clone(), ..world(directory.path()) };
+    let (world, disk) = tight_world(directory.path());
     let log = Arc::new(open(&world, 2, 0).0);
     write_mib(&log, 31);
     let mut request = log.wants_file().expect("a file is wanted");
@@ -207,18 +303,13 @@ fn on_a_full_disk_the_file_that_is_being_prepared_serves() {
         let Progress::More(rest) = request.go_on(&world) else { panic!("it is not ready") };
         request = rest;
     }
-    disk.full.store(true, Ordering::Relaxed);
+    disk.set_full(true);
     write_mib(&log, 31);
     assert!(matches!(request.go_on(&world), Progress::Done(Ok(None))), "the file is not its any more");
-    let mut positions = Vec::new();
-    let data = vec![1; 256 * BLOCK_BYTES];
-    let crcs = vec![block_crc(&data[..BLOCK_BYTES]); 256];
-    let entry = Entry { lba: 0, payload: Payload::Write { data: &data, crcs: &crcs } };
-    let refused = log.append(&[entry], &mut positions).expect_err("no file can be had");
-    assert!(matches!(refused, EngineError::Disk(DiskError { no_space: true, .. })));
+    refused(&log);
     log.appender.lock().file_prepared(None);
     assert!(log.prepare_file().is_none(), "none is asked for until something has changed");
-    disk.full.store(false, Ordering::Relaxed);
+    disk.set_full(false);
     write_mib(&log, 1);
     drop(log);
     assert_eq!(read_back(&world, 0, None).unwrap().last_sequence, 63);
@@ -227,14 +318,13 @@ fn on_a_full_disk_the_file_that_is_being_prepared_serves() {
 #[test]
 fn a_file_that_cannot_be_made_is_asked_for_once() {
     let directory = tempfile::tempdir().unwrap();
-    let disk = Arc::new(Tight { disk: LocalDisk::open(directory.path()).unwrap(), full: false.into() });
-    let world = World { disk: disk.clone(), ..world(directory.path()) };
+    let (world, disk) = tight_world(directory.path());
     let log = Arc::new(open(&world, 2, 0).0);
     write_mib(&log, 20);
-    disk.full.store(true, Ordering::Relaxed);
+    disk.set_full(true);
     block_on(log.prepare_file().expect("a file is wanted")).expect_err("there is no room");
     assert!(log.prepare_file().is_none());
-    disk.full.store(false, Ordering::Relaxed);
+    disk.set_full(false);
     write_mib(&log, 20);
     assert_eq!(prepare_all(&log), 2, "a chunk has changed hands");
 }
@@ -255,7 +345,7 @@ fn nothing_is_written_to_a_file_after_the_log_has_ended() {
     let mark = [7; 512];
     let file = world.disk.open(&path).unwrap();
     for slice in 0..SLICES {
-        file.write_at(&[std::io::IoSlice::new(&mark)], CHUNK_BYTES / SLICES * slice).unwrap();
+        file.write_at(&[IoSlice::new(&mark)], CHUNK_BYTES / SLICES * slice).unwrap();
     }
     assert!(matches!(request.go_on(&world), Progress::Done(Ok(None))));
     let mut found = [0; 512];
@@ -264,4 +354,120 @@ fn nothing_is_written_to_a_file_after_the_log_has_ended() {
         assert_eq!(found, mark);
     }
     assert!(log.wants_file().is_none());
+}
+
+/// What the files of the log take of the real disk.
+fn space_taken(world: &World, directory: &Path) -> u64 {
+    let dir = DIRECTORY.log_path(LOG);
+    let entries = world.disk.list(&dir).unwrap();
+    entries
+        .iter()
+        .map(|entry| directory.join(&dir).join(&entry.name).metadata().unwrap().blocks() * 512)
+        .sum()
+}
+
+#[test]
+fn a_log_takes_no_space_before_something_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let (world, _) = tight_world(directory.path());
+    for epoch in 2..5 {
+        let (log, _) = open(&world, epoch, 0);
+        assert_eq!(prepare_all(&Arc::new(log)), 0);
+        assert!(
+            space_taken(&world, directory.path()) < 64 << 10,
+            "{} bytes",
+            space_taken(&world, directory.path())
+        );
+    }
+    let (log, _) = open(&world, 5, 0);
+    write(&log, 1, 1, 1);
+    assert!(space_taken(&world, directory.path()) >= CHUNK_BYTES);
+}
+
+#[test]
+fn a_first_write_on_a_full_disk_leaves_no_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let (world, disk) = tight_world(directory.path());
+    disk.set_free(CHUNK_BYTES / 2);
+    let (log, _) = open(&world, 2, 0);
+    for _ in 0..2 {
+        refused(&log);
+        assert_eq!((disk.taken(), files(&world)), (0, 1), "what there was is there for others");
+        assert!(space_taken(&world, directory.path()) < 64 << 10);
+    }
+    assert_eq!((log.last_sequence(), log.dirty_bytes(), log.pending_records()), (0, 0, 0));
+    log.sync_to(0).unwrap();
+    disk.set_full(false);
+    write_mib(&log, 40);
+    drop(log);
+    let found = read_back(&world, 0, None).unwrap();
+    assert_eq!((found.last_sequence, found.torn), (40, None));
+}
+
+/// The space of a file that an opening found is worth less than a write.
+#[test]
+fn on_a_full_disk_a_found_file_makes_room_for_the_first_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let (world, disk) = tight_world(directory.path());
+    write_mib(&open(&world, 2, 0).0, 1);
+    disk.set_full(true);
+    let (log, _) = open(&world, 3, 1);
+    assert_eq!(files(&world), 2);
+    write_mib(&log, 31);
+    assert_eq!(files(&world), 1, "the found file is gone");
+    refused(&log);
+    disk.set_full(false);
+    write_mib(&log, 1);
+    assert_eq!(log.last_sequence(), 33);
+}
+
+#[test]
+fn on_a_full_disk_the_file_that_is_being_prepared_makes_room_for_the_first_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let (world, disk) = tight_world(directory.path());
+    write_mib(&open(&world, 2, 0).0, 40);
+    let log = Arc::new(open(&world, 3, 0).0);
+    let mut request = log.wants_file().expect("the replayed records are in two chunks");
+    for _ in 0..3 {
+        let Progress::More(rest) = request.go_on(&world) else { panic!("it is not ready") };
+        request = rest;
+    }
+    disk.set_full(true);
+    assert_eq!(files(&world), 4);
+    write_mib(&log, 31);
+    assert_eq!(files(&world), 3);
+    assert!(matches!(request.go_on(&world), Progress::Done(Ok(None))), "the file is not its any more");
+}
+
+/// An opening finds a file that never got its space. It is used only with it, and removed where that cannot be had.
+#[test]
+fn a_found_file_without_space_is_used_only_with_it() {
+    for prepared in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let (world, disk) = tight_world(directory.path());
+        drop(open(&world, 2, 0));
+        let log = Arc::new(open(&world, 3, 0).0);
+        write_mib(&log, 31);
+        assert_eq!((files(&world), disk.taken()), (2, CHUNK_BYTES - 4096));
+        disk.set_free(CHUNK_BYTES / 2);
+        if prepared {
+            block_on(log.prepare_file().expect("a file is wanted")).expect_err("there is no room");
+        } else {
+            refused(&log);
+        }
+        assert_eq!((files(&world), disk.taken()), (1, CHUNK_BYTES - 4096));
+        refused(&log);
+        disk.set_full(false);
+        write_mib(&log, 1);
+        assert_eq!(log.last_sequence(), 32);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (world, disk) = tight_world(directory.path());
+    drop(open(&world, 2, 0));
+    let log = Arc::new(open(&world, 3, 0).0);
+    write_mib(&log, 31);
+    assert_eq!((prepare_all(&log), files(&world)), (1, 2));
+    disk.set_full(true);
+    write_mib(&log, 1);
+    assert_eq!(log.last_sequence(), 32);
 }

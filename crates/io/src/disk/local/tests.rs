@@ -101,6 +101,31 @@ fn allocating_sets_the_least_size() {
 }
 
 #[test]
+fn a_size_alone_takes_no_space() {
+    let (_dir, disk) = disk();
+    let file = disk.create("a").unwrap();
+    file.write_at(&[IoSlice::new(&[7; 10])], 0).unwrap();
+    for (bytes, size) in [(32 << 20, 32 << 20), (4096, 32 << 20)] {
+        file.set_size(bytes).unwrap();
+        assert_eq!(file.size().unwrap(), size);
+    }
+    file.sync().unwrap();
+    let blocks =
+        || std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(disk.root().join("a")).unwrap());
+    assert!(blocks() * 512 <= 16 << 10, "{} blocks", blocks());
+    let mut found = [1; 12];
+    file.read_at(&mut found, 0).unwrap();
+    assert_eq!(found, [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0]);
+    file.allocate(32 << 20).unwrap();
+    assert!(blocks() * 512 >= 32 << 20, "{} blocks", blocks());
+    file.give_back(4096).unwrap();
+    assert!(blocks() * 512 <= 16 << 10, "{} blocks", blocks());
+    file.give_back(32 << 20).unwrap();
+    file.read_at(&mut found, 0).unwrap();
+    assert_eq!((file.size().unwrap(), found), (32 << 20, [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0]));
+}
+
+#[test]
 fn reading_past_the_end_says_where_it_is() {
     let (_dir, disk) = disk();
     let file = disk.create("a").unwrap();
