@@ -27,9 +27,10 @@ use crate::{
 
 const AREA_BYTES: u64 = 256 << 20;
 /// Slices of each kind.
-const SLICES: usize = 10;
-/// Shorter than it takes until what is written in it is sealed for its age.
-const SLICE: Duration = Duration::from_secs(1);
+const SLICES: usize = 20;
+/// Shorter than it takes until what is written in it is sealed for its age, or fills the log files that are kept to be
+/// used again.
+const SLICE: Duration = Duration::from_millis(500);
 const DURABILITY: &str = "bounded(3s)";
 /// How long the volume is watched while it is sealed itself.
 const SEALED_ITSELF: Duration = Duration::from_secs(12);

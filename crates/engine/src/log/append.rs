@@ -327,6 +327,11 @@ impl Appender {
         if self.failed.is_some() { None } else { self.files.wants_file() }
     }
 
+    /// Whether the next rotation would have to make a file itself.
+    pub(crate) fn lacks_file(&self) -> bool {
+        self.files.lacks_file()
+    }
+
     pub(crate) fn file_prepared(&mut self, prepared: Option<Spare>) {
         self.files.prepared(prepared);
     }

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! How many files a log has: those that its chunks are in, and spares, as many as it has use for.
-//! 1. While it is one chunk of which less than a quarter is written, none is made ahead; then one; two while it is longer.
-//!    A steady load needs none to be made: the files of released chunks serve it.
+//! 1. While it is one chunk of which less than a quarter is written, none is made ahead; then as many as there are chunks
+//!    in use, four at most. A steady load needs none to be made: the files of released chunks serve it.
 //! 2. A release leaves at most as many spares as there are chunks in use, or eight where those are fewer.
 //! 3. A release that leaves one chunk in use takes one spare more away, unless the stretch since the last such
 //!    release had use for it: a burst's files go one by one, without a timer, as further writes are committed.
@@ -26,14 +26,16 @@ pub(super) use super::spare::{FileRequest, Spare};
 use super::{
     chunk::Chunk,
     remove_files,
-    spare::{Next, Shelf},
+    spare::{Next, Shelf, Warmth},
 };
 use crate::{EngineError, Result};
 
 /// Spares that a short log may keep.
 const SPARES_MAX: usize = 8;
-/// Warm spares that are made ahead of their use.
-const AHEAD_MAX: usize = 2;
+/// Spares, new ones at least, that are made ahead of their use.
+const NEW_AHEAD_MAX: usize = 4;
+/// How many of them are made warm.
+const WARM_AHEAD_MAX: usize = 2;
 
 /// The largest record fits.
 const CHUNK_BYTES_MIN: u64 = 2 << 20;
@@ -124,7 +126,7 @@ pub(crate) struct ChunkFiles {
     dir: String,
     pub(super) chunk_bytes: u64,
     next_file: u64,
-    /// The cold ones first, then the warm ones, the latest used last.
+    /// By warmth; of the warm ones the latest used last.
     spares: VecDeque<Spare>,
     /// Paths of files that are of no use: half made, or more than are kept.
     surplus: Vec<String>,
@@ -133,6 +135,8 @@ pub(crate) struct ChunkFiles {
     preparing: bool,
     /// The last one could not be; another is asked for when a chunk has changed hands.
     failed: bool,
+    /// A rotation has left no file for the next one, since a file was last asked for.
+    hurried: bool,
     /// Chunks that hold records, or will next.
     in_use: usize,
     /// The most of them since there was only one.
@@ -161,6 +165,7 @@ impl ChunkFiles {
             surplus,
             shelf: Arc::default(),
             preparing: false,
+            hurried: false,
             failed: false,
             in_use: 0,
             in_use_max: 0,
@@ -200,9 +205,11 @@ impl ChunkFiles {
     }
 
     fn take_spare(&mut self, reserved: u64) -> Result<Spare> {
-        if let Some(warm) = self.spares.pop_back_if(|spare| spare.warm) {
-            return Ok(warm);
+        if let Some(ready) = self.spares.pop_back_if(|spare| spare.warmth >= Warmth::New) {
+            self.hurried = self.count(Warmth::New) == 0;
+            return Ok(ready);
         }
+        self.hurried = true;
         let number = self.next_number();
         Spare::create(&self.world, &self.dir, number, self.chunk_bytes, reserved)
             .or_else(|error| self.take_found(reserved).ok_or(error))
@@ -236,23 +243,43 @@ impl ChunkFiles {
         self.next_file - 1
     }
 
-    /// A request for another warm file, when there are too few and none is on its way.
+    /// How many spares there are that are at least so warm.
+    fn count(&self, warmth: Warmth) -> usize {
+        self.spares.len() - self.spares.partition_point(|spare| spare.warmth < warmth)
+    }
+
+    /// Whether the next rotation would have to make a file itself, because one came sooner than another file was ready.
+    pub(crate) fn lacks_file(&self) -> bool {
+        self.hurried
+    }
+
+    /// A file that is to be made warm, where that leaves one for a rotation.
+    fn take_lukewarm(&mut self) -> Option<Spare> {
+        let enough = self.count(Warmth::New) > 1;
+        self.spares
+            .pop_front_if(|spare| spare.warmth == Warmth::Cold || (spare.warmth == Warmth::New && enough))
+    }
+
+    /// A request for another file, or for a warmer one, when there are too few and none is on its way.
     pub(crate) fn wants_file(&mut self) -> Option<FileRequest> {
-        let warm = self.spares.iter().filter(|spare| spare.warm).count();
-        if self.preparing || self.failed || warm >= self.in_use.min(AHEAD_MAX) {
+        if self.preparing || self.failed {
             return None;
         }
-        let next = match self.spares.pop_front_if(|spare| !spare.warm) {
-            Some(cold) => {
-                // A log that has ended wants nothing any more.
-                if !self.shelf.put(|| Ok(cold)).is_ok_and(|put| put) {
-                    return None;
-                }
-                Next::Header
+        let next = if self.count(Warmth::New) < self.in_use.min(NEW_AHEAD_MAX) {
+            Next::Create(self.next_number())
+        } else if self.count(Warmth::Warm) < self.in_use.min(WARM_AHEAD_MAX) {
+            let spare = self.take_lukewarm()?;
+            let next = if spare.warmth == Warmth::Cold { Next::Header } else { Next::Zeros(0) };
+            // A log that has ended wants nothing any more.
+            if !self.shelf.put(|| Ok(spare)).is_ok_and(|put| put) {
+                return None;
             }
-            None => Next::Create(self.next_number()),
+            next
+        } else {
+            return None;
         };
         self.preparing = true;
+        self.hurried = false;
         let (shelf, dir) = (self.shelf.clone(), self.dir.clone());
         Some(FileRequest { shelf, dir, chunk_bytes: self.chunk_bytes, next })
     }
@@ -261,19 +288,20 @@ impl ChunkFiles {
     pub(crate) fn prepared(&mut self, spare: Option<Spare>) {
         self.preparing = false;
         self.failed = spare.is_none();
-        self.spares.extend(spare);
+        spare.into_iter().for_each(|spare| self.keep(spare));
+    }
+
+    fn keep(&mut self, spare: Spare) {
+        let place = self.spares.partition_point(|other| other.warmth <= spare.warmth);
+        self.spares.insert(place, spare);
     }
 
     /// Takes back the file of a chunk that nobody needs any more.
     pub(crate) fn recycle(&mut self, chunk: &Chunk) {
         // One of an earlier run may have been filled in part only, and is not cached for certain.
         let warm = self.first_own.is_some_and(|first| chunk.number >= first);
-        let spare = Spare { path: chunk.path.clone(), file: chunk.file.clone(), warm };
-        if warm {
-            self.spares.push_back(spare)
-        } else {
-            self.spares.push_front(spare)
-        }
+        let warmth = if warm { Warmth::Warm } else { Warmth::Cold };
+        self.keep(Spare { path: chunk.path.clone(), file: chunk.file.clone(), warmth });
         self.in_use -= 1;
         self.failed = false;
     }
@@ -282,8 +310,8 @@ impl ChunkFiles {
     pub(crate) fn take_surplus(&mut self) -> Vec<String> {
         let mut kept = self.spares.len().min(SPARES_MAX.max(self.in_use));
         if self.in_use == 1 {
-            // Stretches are not all of one length: one more than the last had use for.
-            let used = if self.in_use_max == 1 { 1 } else { self.in_use_max + AHEAD_MAX };
+            // Stretches are not all of one length: what the last had use for, and what is made ahead.
+            let used = if self.in_use_max == 1 { 1 } else { self.in_use_max + NEW_AHEAD_MAX };
             kept = kept.min(used.max(kept.saturating_sub(1)));
             self.in_use_max = 1;
         }

@@ -11,8 +11,10 @@
 //! ```
 //!
 //! So the log goes on in a warm file, else in a new one, and in a cold one only when no new one can be made. What a
-//! chunk of this run leaves behind is warm. A new file, or one that an opening found, is made warm in the background,
-//! in numbered steps; after a crash at any of them, the next opening is right:
+//! chunk of this run leaves behind is warm. Making a new file needs syncs, which take a tenth of a second on a busy
+//! disk, so a few are made ahead in the background, before any is made warm; and warming is left where it is when a
+//! log grows so fast that it has used them all: what it needs then is files. After a crash at any step of the
+//! preparation, the next opening is right:
 //! 1. A new file gets its space; its size and its name are made durable. Cut off: no file, or one of another size
 //!    without a header, which a scan removes; or zeros, which a scan takes for a spare.
 //! 2. A file that was found gets what it lacks of its space. Its header is overwritten with zeros and synced, before
@@ -20,7 +22,7 @@
 //!    them: a spare.
 //! 3. Zeros are written slice by slice, each slice synced. Cut off: the header is zeros, so it is a spare, whatever lies
 //!    behind.
-//! 4. The file is put with the warm spares; only now it can become a chunk.
+//! 4. The file is put with the spares, a new one after step 1 already. Only there a rotation finds it.
 //!
 //! The first chunk of an opening takes no space but its header's until something is written, so that 1,000 idle volumes
 //! take no 32 GiB. In numbered steps; after a crash at any of them, the next opening is right:
@@ -71,13 +73,24 @@ static ZEROS: [u8; PIECE_BYTES as usize] = [0; PIECE_BYTES as usize];
 pub(crate) struct Spare {
     pub(crate) path: String,
     pub(crate) file: Arc<dyn File>,
-    pub(super) warm: bool,
+    pub(super) warmth: Warmth,
+}
+
+/// What a file would cost the log's writes, most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Warmth {
+    /// An opening found it.
+    Cold,
+    /// It was never written, or only with zeros.
+    New,
+    /// All of it was written and is in the page cache.
+    Warm,
 }
 
 impl Spare {
     /// One that an opening found.
     pub(super) fn cold(path: String, file: Arc<dyn File>) -> Self {
-        Self { path, file, warm: false }
+        Self { path, file, warmth: Warmth::Cold }
     }
 
     /// Creates a file: the space of its first `reserved` bytes, its size and its name are durable.
@@ -100,7 +113,7 @@ impl Spare {
             let _ = world.disk.remove(&path);
             return Err(error.into());
         }
-        Ok(Self::cold(path, file))
+        Ok(Self { path, file, warmth: Warmth::New })
     }
 }
 
@@ -171,7 +184,7 @@ impl Shelf {
     }
 }
 
-/// A file that is to be made warm.
+/// A file that is to be made, or to be made warm.
 pub(crate) struct FileRequest {
     pub(super) shelf: Arc<Shelf>,
     pub(super) dir: String,
@@ -200,24 +213,32 @@ pub(super) enum Progress {
 impl FileRequest {
     /// Does the next slice.
     pub(super) fn go_on(mut self, world: &World) -> Progress {
-        if matches!(self.next, Next::Zeros(at) if at >= self.chunk_bytes) {
-            return Progress::Done(Ok(self.shelf.take().map(|spare| Spare { warm: true, ..spare })));
-        }
-        match self.slice(world) {
+        let more = match self.next {
+            Next::Create(number) => {
+                let make = || Spare::create(world, &self.dir, number, self.chunk_bytes, self.chunk_bytes);
+                return Progress::Done(self.shelf.put(make).map(|_| self.shelf.take()));
+            }
+            Next::Zeros(at) if at >= self.chunk_bytes => {
+                let warm = |spare| Spare { warmth: Warmth::Warm, ..spare };
+                return Progress::Done(Ok(self.shelf.take().map(warm)));
+            }
+            Next::Header | Next::Zeros(_) => self.slice(world),
+        };
+        match more {
             Ok(true) => Progress::More(self),
             Ok(false) => Progress::Done(Ok(None)),
             Err(error) => Progress::Done(Err(error)),
         }
     }
 
+    /// Leaves the file as it is.
+    pub(super) fn stop(self) -> Option<Spare> {
+        self.shelf.take()
+    }
+
     fn slice(&mut self, world: &World) -> Result<bool> {
         let (from, to) = match self.next {
-            Next::Create(number) => {
-                self.next = Next::Zeros(0);
-                return self
-                    .shelf
-                    .put(|| Spare::create(world, &self.dir, number, self.chunk_bytes, self.chunk_bytes));
-            }
+            Next::Create(_) => unreachable!("a file is made in one go"),
             Next::Header => (0, CHUNK_HEADER_BYTES as u64),
             Next::Zeros(at) => (at, (at + self.chunk_bytes.div_ceil(SLICES)).min(self.chunk_bytes)),
         };
@@ -248,6 +269,7 @@ impl Log {
                 let world = log.world.clone();
                 let job = move || request.go_on(&world);
                 match esker_io::run(&*log.world.cpu, job).await {
+                    Progress::More(rest) if log.appender.lock().lacks_file() => break Ok(rest.stop()),
                     Progress::More(rest) => request = rest,
                     Progress::Done(made) => break made,
                 }

@@ -171,6 +171,7 @@ impl<'a> Transmission<'a> {
         } else {
             // Requests that are out together have no order: reads need not wait.
             self.others(&batch)?;
+            self.send()?;
             self.wait_out()?;
             self.changes(&batch.changes, &batch.tickets, &mut batch.flushes)?;
         }

@@ -7,10 +7,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use esker_io::{Disk, DiskError, File, disk::Entry as DirectoryEntry, sync::Mutex};
+use esker_io::{Cpu, Disk, DiskError, File, Job, disk::Entry as DirectoryEntry, sync::Mutex};
 
 use super::{
-    super::spare::{Progress, SLICES},
+    super::spare::{FileRequest, Progress, SLICES, Warmth},
     *,
 };
 use crate::testing::block_on;
@@ -166,6 +166,18 @@ fn prepare_all(log: &Arc<Log>) -> usize {
     count
 }
 
+/// The first request that finds a file to be made warm; those for new files before it are done.
+fn warming(log: &Log, world: &World) -> FileRequest {
+    loop {
+        let request = log.wants_file().expect("a warm file is wanted");
+        if request.shelf.path().is_some() {
+            return request;
+        }
+        let Progress::Done(made) = request.go_on(world) else { panic!("a file is made in one go") };
+        log.appender.lock().file_prepared(made.expect("there is room"));
+    }
+}
+
 fn files(world: &World) -> usize {
     world.disk.list(&DIRECTORY.log_path(LOG)).unwrap().len()
 }
@@ -185,7 +197,10 @@ fn files_are_made_ahead_as_the_log_grows() {
     write_mib(&log, 1);
     assert_eq!((prepare_all(&log), log.file_wanted_at()), (1, CHUNK_BYTES));
     write_mib(&log, 30);
-    assert_eq!((prepare_all(&log), files(&world)), (2, 4), "one was used, and two are ahead");
+    assert_eq!((prepare_all(&log), files(&world)), (4, 4), "one was used; two more are made, and made warm");
+    write_mib(&log, 93);
+    prepare_all(&log);
+    assert_eq!(files(&world), 5 + 4);
     assert_eq!(prepare_all(&log), 0);
 }
 
@@ -205,7 +220,7 @@ fn a_steady_load_needs_no_new_file() {
         }
     }
     assert_eq!(newest_file(&world), newest);
-    assert!(files(&world) <= 6, "{} files", files(&world));
+    assert!(files(&world) <= 9, "{} files", files(&world));
 }
 
 #[test]
@@ -248,7 +263,7 @@ fn a_found_file_that_is_half_overwritten_is_still_a_spare() {
     let world = world(directory.path());
     let log = reopened(&world);
     assert_eq!(files(&world), 3 + 3, "of five old files one is kept for each chunk in use");
-    let mut request = log.wants_file().expect("cold files are not enough");
+    let mut request = warming(&log, &world);
     let path = request.shelf.path().expect("a file that was found is prepared");
     assert!(!header_is_zero(&world, &path));
     for slice in 0..=SLICES {
@@ -265,7 +280,7 @@ fn a_found_file_that_is_half_overwritten_is_still_a_spare() {
         assert_eq!((found.records(), found.torn, found.newest_epoch), (50, None, Some(3)));
     }
     let Progress::Done(Ok(Some(spare))) = request.go_on(&world) else { panic!("it is ready") };
-    assert!(spare.warm && spare.path == path);
+    assert!(spare.warmth == Warmth::Warm && spare.path == path);
 }
 
 #[test]
@@ -273,7 +288,7 @@ fn a_rotation_takes_no_file_that_is_being_prepared() {
     let directory = tempfile::tempdir().unwrap();
     let world = world(directory.path());
     let log = reopened(&world);
-    let mut request = log.wants_file();
+    let mut request = Some(warming(&log, &world));
     // A chunk is filled after each slice.
     for _ in 0..SLICES + 3 {
         write_mib(&log, 31);
@@ -292,19 +307,61 @@ fn a_rotation_takes_no_file_that_is_being_prepared() {
     assert_eq!((found.last_sequence, found.torn), (last, None));
 }
 
+/// A processor on which the log grows by a chunk while a slice is written.
+struct Busy {
+    log: Mutex<Option<Arc<Log>>>,
+    jobs: AtomicU64,
+}
+
+impl Cpu for Busy {
+    fn submit(&self, job: Job) {
+        let before = self.jobs.fetch_add(1, Ordering::Relaxed);
+        job();
+        let log = self.log.lock().take();
+        if let Some(log) = log {
+            write_mib(&log, 31);
+            // Writing back what was written is work too, but not what is counted.
+            self.jobs.store(before + 1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn a_log_that_grows_fast_gets_files_before_warm_ones() {
+    let directory = tempfile::tempdir().unwrap();
+    let cpu = Arc::new(Busy { log: Mutex::new(None), jobs: AtomicU64::new(0) });
+    let world = World { cpu: cpu.clone(), ..world(directory.path()) };
+    let log = Arc::new(open(&world, 2, 0).0);
+    write_mib(&log, 40);
+    let request = warming(&log, &world);
+    log.appender.lock().file_prepared(request.stop());
+    *cpu.log.lock() = Some(log.clone());
+    let before = cpu.jobs.load(Ordering::Relaxed);
+    block_on(log.prepare_file().expect("a warm file is wanted")).unwrap();
+    let jobs = cpu.jobs.load(Ordering::Relaxed) - before;
+    assert_eq!(jobs, 1, "the warming goes on though the log lacks files");
+    let request = log.wants_file().expect("a file is wanted");
+    assert!(request.shelf.path().is_none(), "a new one comes first");
+    log.appender.lock().file_prepared(None);
+    write_mib(&log, 31);
+    let last = log.last_sequence();
+    drop((log, cpu));
+    assert_eq!(read_back(&world, 0, None).unwrap().last_sequence, last);
+}
+
 #[test]
 fn on_a_full_disk_the_file_that_is_being_prepared_serves() {
     let directory = tempfile::tempdir().unwrap();
     let (world, disk) = tight_world(directory.path());
     let log = Arc::new(open(&world, 2, 0).0);
-    write_mib(&log, 31);
-    let mut request = log.wants_file().expect("a file is wanted");
+    write_mib(&log, 62);
+    let mut request = warming(&log, &world);
     for _ in 0..4 {
         let Progress::More(rest) = request.go_on(&world) else { panic!("it is not ready") };
         request = rest;
     }
     disk.set_full(true);
-    write_mib(&log, 31);
+    write_mib(&log, 62);
     assert!(matches!(request.go_on(&world), Progress::Done(Ok(None))), "the file is not its any more");
     refused(&log);
     log.appender.lock().file_prepared(None);
@@ -312,7 +369,7 @@ fn on_a_full_disk_the_file_that_is_being_prepared_serves() {
     disk.set_full(false);
     write_mib(&log, 1);
     drop(log);
-    assert_eq!(read_back(&world, 0, None).unwrap().last_sequence, 63);
+    assert_eq!(read_back(&world, 0, None).unwrap().last_sequence, 125);
 }
 
 #[test]
@@ -326,7 +383,7 @@ fn a_file_that_cannot_be_made_is_asked_for_once() {
     assert!(log.prepare_file().is_none());
     disk.set_full(false);
     write_mib(&log, 20);
-    assert_eq!(prepare_all(&log), 2, "a chunk has changed hands");
+    assert_eq!(prepare_all(&log), 4, "a chunk has changed hands");
 }
 
 /// The next opening in the same process may use the file at once.
@@ -335,7 +392,7 @@ fn nothing_is_written_to_a_file_after_the_log_has_ended() {
     let directory = tempfile::tempdir().unwrap();
     let world = world(directory.path());
     let log = reopened(&world);
-    let mut request = log.wants_file().expect("a file is wanted");
+    let mut request = warming(&log, &world);
     let path = request.shelf.path().expect("it is on the shelf");
     for _ in 0..3 {
         let Progress::More(rest) = request.go_on(&world) else { panic!("it is not ready") };
@@ -427,13 +484,13 @@ fn on_a_full_disk_the_file_that_is_being_prepared_makes_room_for_the_first_write
     let (world, disk) = tight_world(directory.path());
     write_mib(&open(&world, 2, 0).0, 40);
     let log = Arc::new(open(&world, 3, 0).0);
-    let mut request = log.wants_file().expect("the replayed records are in two chunks");
+    let mut request = warming(&log, &world);
     for _ in 0..3 {
         let Progress::More(rest) = request.go_on(&world) else { panic!("it is not ready") };
         request = rest;
     }
     disk.set_full(true);
-    assert_eq!(files(&world), 4);
+    assert_eq!(files(&world), 4 + 2);
     write_mib(&log, 31);
     assert_eq!(files(&world), 3);
     assert!(matches!(request.go_on(&world), Progress::Done(Ok(None))), "the file is not its any more");
@@ -451,22 +508,25 @@ fn a_found_file_without_space_is_used_only_with_it() {
         assert_eq!((files(&world), disk.taken()), (2, CHUNK_BYTES - 4096));
         disk.set_free(CHUNK_BYTES / 2);
         if prepared {
-            block_on(log.prepare_file().expect("a file is wanted")).expect_err("there is no room");
-        } else {
-            refused(&log);
+            disk.set_free(CHUNK_BYTES * 3 / 2);
+            let Progress::Done(Err(_)) = warming(&log, &world).go_on(&world) else { panic!("there is room") };
+            log.appender.lock().file_prepared(None);
+            assert_eq!((files(&world), disk.taken()), (2, 2 * (CHUNK_BYTES - 4096)), "a new one instead");
+            write_mib(&log, 31);
         }
-        assert_eq!((files(&world), disk.taken()), (1, CHUNK_BYTES - 4096));
+        refused(&log);
+        assert_eq!(files(&world), 1 + usize::from(prepared));
         refused(&log);
         disk.set_full(false);
         write_mib(&log, 1);
-        assert_eq!(log.last_sequence(), 32);
+        assert_eq!(log.last_sequence(), 32 + 31 * u64::from(prepared));
     }
     let directory = tempfile::tempdir().unwrap();
     let (world, disk) = tight_world(directory.path());
     drop(open(&world, 2, 0));
     let log = Arc::new(open(&world, 3, 0).0);
     write_mib(&log, 31);
-    assert_eq!((prepare_all(&log), files(&world)), (1, 2));
+    assert_eq!((prepare_all(&log), files(&world)), (2, 3));
     disk.set_full(true);
     write_mib(&log, 1);
     assert_eq!(log.last_sequence(), 32);
