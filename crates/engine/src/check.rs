@@ -11,11 +11,12 @@ use esker_format::{
     head::HeadKind,
     ids::{SegmentId, VolumeId},
     names,
+    page::Page,
     segment::{SegmentHeader, SegmentIndex, Trailer, open_frame},
 };
 use futures_util::{StreamExt, stream};
 
-use crate::{EngineError, Result, pool::Pool, recover::committed_map};
+use crate::{EngineError, Result, checkpoint, core::fold::Place, pool::Pool, recover::committed_map};
 
 /// Segments that are read at the same time.
 const SEGMENTS_AT_ONCE: usize = 4;
@@ -121,7 +122,12 @@ async fn check_volume(
     if newest.head.kind == HeadKind::Deleted {
         return Ok(());
     }
-    let (map, tail) = committed_map(pool, &newest.head).await?;
+    let (mut map, tail) = committed_map(pool, &newest.head).await?;
+    if let Some(root) = newest.head.root {
+        let blocks = map.blocks();
+        let fill = |place: Place, page: &Page| map.fill(place.level, place.index, page);
+        checkpoint::load(pool.fetcher(), root, blocks, 0..blocks, fill).await?;
+    }
     for index in &tail {
         named.entry(index.id).or_default();
     }

@@ -1,4 +1,4 @@
-//! Checkpoints: folding committed segments into copy-on-write pages, and loading a map from them.
+//! Checkpoints: folding committed segments into copy-on-write pages, and reading pages for a map.
 //!
 //! A fold loads and writes only the pages whose blocks changed, and of those loads only the ones of
 //! which something is still true. Everything else keeps its reference, so a fork shares what neither
@@ -6,6 +6,8 @@
 
 #[cfg(test)]
 mod tests;
+
+use std::ops::Range;
 
 use esker_format::{
     ids::SegmentId,
@@ -23,7 +25,7 @@ use crate::{
     EngineError, Result,
     core::{
         fold::{self, Place, Subtree},
-        map::{Extent, Map},
+        map::Extent,
     },
 };
 
@@ -33,7 +35,7 @@ const PAGES_IN_FLIGHT: usize = 16;
 /// Where pages come from.
 pub trait PageSource: Send + Sync {
     /// Reads one page and verifies it against the hash in its reference, its level and its index.
-    fn page<'a>(&'a self, reference: &'a PageRef, level: u8, index: u64) -> BoxFuture<'a, Result<Page>>;
+    fn page<'a>(&'a self, reference: &'a PageRef, level: u8, index: u64) -> BoxFuture<'a, Result<Arc<Page>>>;
 }
 
 /// Lays committed segments, oldest first, over the map whose top page is `old`, and returns the top page
@@ -58,7 +60,7 @@ pub async fn fold(
     if changes.is_empty() {
         return Ok(old);
     }
-    let root = Place { level: page::height(size_blocks) - 1, index: 0 };
+    let root = top(size_blocks);
     let old = old.map_or(Subtree::Hole, Subtree::Page);
     let mut walk = Walk { pages, size_blocks, writer };
     Ok(match walk.subtree(root, old, &changes).await? {
@@ -69,20 +71,20 @@ pub async fn fold(
     })
 }
 
-/// Loads all pages of a map of `size_blocks` blocks into `map`, which is new.
+/// Reads the pages that say where the blocks of a range are, in a map of `size_blocks` blocks, and shows each to
+/// `found`: a page before those below it, in no other order.
 ///
 /// # Errors
 /// When a page cannot be read or does not fit.
 pub async fn load(
     pages: &dyn PageSource,
-    root: Option<PageRef>,
+    root: PageRef,
     size_blocks: u64,
-    map: &mut Map,
+    range: Range<u64>,
+    mut found: impl FnMut(Place, &Page),
 ) -> Result<()> {
-    assert_eq!(map.blocks(), size_blocks, "the map has the volume's size");
-    let top = Place { level: page::height(size_blocks) - 1, index: 0 };
     // Last in, first out: what waits is at most the siblings along a few paths.
-    let mut waiting: Vec<_> = root.into_iter().map(|reference| (top, reference)).collect();
+    let mut waiting = vec![(top(size_blocks), root)];
     let mut flying = FuturesUnordered::new();
     loop {
         while flying.len() < PAGES_IN_FLIGHT
@@ -91,23 +93,42 @@ pub async fn load(
             flying.push(async move { (place, read(pages, &reference, place, size_blocks).await) });
         }
         let Some((place, page)) = flying.next().await else { return Ok(()) };
-        match page? {
-            Page::Leaf(runs) => map.load_leaf(place.index, &runs),
-            Page::Inner(children) => {
-                for (child, what) in children.into_iter().rev() {
-                    let place = place.child(child);
-                    match what {
-                        Child::Zero => map.load_zero_subtree(place.level, place.index),
-                        Child::Page(reference) => waiting.push((place, reference)),
-                    }
-                }
+        let page = page?;
+        found(place, &page);
+        let Page::Inner(children) = &*page else { continue };
+        for (child, what) in children.iter().rev() {
+            let place = place.child(*child);
+            if let Child::Page(reference) = what
+                && place.start() < range.end
+                && range.start < place.end()
+            {
+                waiting.push((place, *reference));
             }
         }
     }
 }
 
+/// Where the top page of a map of `size_blocks` blocks stands.
+fn top(size_blocks: u64) -> Place {
+    Place { level: page::height(size_blocks) - 1, index: 0 }
+}
+
+/// Reads the top page of a map.
+///
+/// # Errors
+/// When it cannot be read or does not fit.
+pub async fn load_top(pages: &dyn PageSource, root: PageRef, size_blocks: u64) -> Result<(Place, Arc<Page>)> {
+    let place = top(size_blocks);
+    Ok((place, read(pages, &root, place, size_blocks).await?))
+}
+
 /// Reads a page and checks that it fits its place.
-async fn read(pages: &dyn PageSource, reference: &PageRef, place: Place, size_blocks: u64) -> Result<Page> {
+async fn read(
+    pages: &dyn PageSource,
+    reference: &PageRef,
+    place: Place,
+    size_blocks: u64,
+) -> Result<Arc<Page>> {
     let page = pages.page(reference, place.level, place.index).await?;
     fold::check_page(&page, place, size_blocks).map_err(|message| EngineError::Damaged {
         object: format!("{} at {}", names::pack(reference.pack), reference.offset),
@@ -123,17 +144,22 @@ async fn read_leaf(
     place: Place,
     size_blocks: u64,
 ) -> Result<Vec<LeafRun>> {
-    match read_subtree(pages, old, place, size_blocks).await? {
-        Page::Leaf(runs) => Ok(runs),
+    match &*read_subtree(pages, old, place, size_blocks).await? {
+        Page::Leaf(runs) => Ok(runs.clone()),
         Page::Inner(_) => unreachable!("the page was checked against its level"),
     }
 }
 
 /// The page of a subtree, made up where there is none.
-async fn read_subtree(pages: &dyn PageSource, old: &Subtree, place: Place, size_blocks: u64) -> Result<Page> {
+async fn read_subtree(
+    pages: &dyn PageSource,
+    old: &Subtree,
+    place: Place,
+    size_blocks: u64,
+) -> Result<Arc<Page>> {
     match old {
-        Subtree::Hole => Ok(fold::uniform_page(place.level, false)),
-        Subtree::Zero => Ok(fold::uniform_page(place.level, true)),
+        Subtree::Hole => Ok(Arc::new(fold::uniform_page(place.level, false))),
+        Subtree::Zero => Ok(Arc::new(fold::uniform_page(place.level, true))),
         Subtree::Page(reference) => read(pages, reference, place, size_blocks).await,
     }
 }
@@ -163,19 +189,21 @@ impl Walk<'_> {
                 return Ok(self.leaf(place, old, &runs, changes));
             }
             let page = read_subtree(self.pages, &old, place, self.size_blocks).await?;
-            let Page::Inner(children) = page else { unreachable!("the page was checked against its level") };
+            let Page::Inner(children) = &*page else {
+                unreachable!("the page was checked against its level")
+            };
             let touched = fold::touched(changes, place);
             let new = if place.level == 1 {
-                self.leaves(place, &children, touched).await?
+                self.leaves(place, children, touched).await?
             } else {
                 let mut new = Vec::with_capacity(touched.len());
                 for (child, changes) in touched {
-                    let old = fold::child_of(&children, child);
+                    let old = fold::child_of(children, child);
                     new.push((child, self.subtree(place.child(child), old, changes).await?));
                 }
                 new
             };
-            Ok(self.inner(place, old, &children, new))
+            Ok(self.inner(place, old, children, new))
         })
     }
 

@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use esker_format::{
     error::FormatError,
-    ids::{PackId, PoolId, SegmentId},
+    ids::{PoolId, SegmentId},
     names,
     segment::SegmentIndex,
 };
@@ -28,6 +28,7 @@ pub use plan::Part;
 use crate::{EngineError, Result, cache::Cache};
 use flight::Flights;
 use index::Opened;
+use page::{CachedPage, PageKey};
 use permits::Permits;
 use plan::FrameKey;
 
@@ -43,7 +44,7 @@ pub const GETS_PER_READ: usize = 8;
 pub const GETS_IN_FLIGHT_MAX: usize = 64;
 /// The memory for cached indexes of segments.
 pub const INDEX_CACHE_BYTES: usize = 64 << 20;
-/// The memory for cached pages, as they are stored.
+/// The memory for cached pages.
 pub const PAGE_CACHE_BYTES: usize = 16 << 20;
 /// What is got from the end of a segment in the hope that it holds the whole index.
 pub const INDEX_SUFFIX_BYTES: u64 = 64 << 10;
@@ -65,7 +66,8 @@ pub struct Fetcher {
     frame_flights: Flights<FrameKey, Bytes>,
     indexes: Cache<SegmentId, Opened>,
     index_flights: Flights<SegmentId, Opened>,
-    pages: Cache<(PackId, u64), Bytes>,
+    pages: Cache<PageKey, CachedPage>,
+    page_flights: Flights<PageKey, CachedPage>,
     gets: Permits,
 }
 
@@ -97,6 +99,7 @@ impl Fetcher {
             indexes: Cache::new(INDEX_CACHE_BYTES, INDEX_BYTES),
             index_flights: Flights::new(),
             pages: Cache::new(PAGE_CACHE_BYTES, PAGE_BYTES),
+            page_flights: Flights::new(),
             gets: Permits::new(GETS_IN_FLIGHT_MAX),
         }
     }

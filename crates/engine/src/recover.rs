@@ -6,7 +6,8 @@
 //! 2. Scan that log from the head's sequence on. Damage refuses the volume here, before anything has changed.
 //! 3. Sync what was found, so that it cannot be lost by a later power loss.
 //! 4. Claim: the next head, with the id of this log (or of a fresh one). Lost: start again at 1.
-//! 5. Build the map: pages, then the tail's segments in order, then the log's records.
+//! 5. Build the map: the top page, the tail's segments over it in order, then the log's records. The other pages come
+//!    when somebody asks for what they say.
 //! 6. Start a fresh chunk of the new epoch; its header says where the older epoch ended.
 //! 7. Logs that were not replayed are moved aside, and reported.
 
@@ -21,7 +22,7 @@ use esker_format::{
     segment::SegmentIndex,
 };
 use esker_io::{BoxFuture, Bug, planted};
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 
 use crate::{
     EngineError, Result,
@@ -123,7 +124,8 @@ pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Re
         return Err(EngineError::NotFound(format!("volume {name} (it was deleted)")));
     }
     let (map, _) = committed_map(&pool, &newest.head).await?;
-    Ok(Arc::new(Volume::new(identity(&pool, name, &newest.head), pool, map, None)))
+    let identity = identity(&pool, name, &newest.head);
+    Ok(Arc::new(Volume::new(identity, pool, (map, newest.head.root), None)))
 }
 
 /// The settings of a volume after inheritance.
@@ -232,7 +234,7 @@ async fn start(
     };
     let writer = Writer::new(started, opening.ids.clone(), opening.limits, committed);
     let pool = opening.pool.clone();
-    let volume = Volume::new(identity(&pool, &opening.name, &head), pool, map, Some(writer));
+    let volume = Volume::new(identity(&pool, &opening.name, &head), pool, (map, head.root), Some(writer));
     let volume = Arc::new(volume);
     let mut heads = Heads::new(&newest.numbers, &newest.strays, opening.limits.heads_kept);
     heads.written(HeadFacts::of(&head));
@@ -257,14 +259,21 @@ fn fresh_directory(opening: &Opening, log: LogId, covered: u64) -> Result<Scan> 
     scan::scan(&scan::Request { world, directory, log, covered, discard_after: None })
 }
 
-/// The map as of a head, and the indexes of its tail.
+/// The map as of a head, of which only the top page is loaded, and the indexes of its tail.
 pub(crate) async fn committed_map(pool: &Pool, head: &Head) -> Result<(Map, Vec<Arc<SegmentIndex>>)> {
     let blocks = blocks_of(head.size_bytes);
-    let mut map = Map::new(blocks);
     let fetcher = pool.fetcher();
     let indexes = try_join_all(head.tail.iter().map(|segment| fetcher.index(segment.id, Some(segment))));
-    checkpoint::load(fetcher, head.root, blocks, &mut map).await?;
-    let tail = indexes.await?;
+    let (mut map, tail) = match head.root {
+        None => (Map::new(blocks), indexes.await?),
+        Some(root) => {
+            let top = checkpoint::load_top(fetcher, root, blocks);
+            let ((place, page), tail) = try_join(top, indexes).await?;
+            let mut map = Map::unloaded(blocks);
+            map.fill(place.level, place.index, &page);
+            (map, tail)
+        }
+    };
     for index in &tail {
         check_runs(index.id, &index.runs, blocks)?;
         for run in &index.runs {

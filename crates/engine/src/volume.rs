@@ -14,6 +14,7 @@ use esker_format::{
     BLOCK_BYTES,
     chunk::CHUNK_BYTES,
     ids::{Sequence, VolumeId},
+    page::PageRef,
     property::{Compression, Durability},
 };
 use esker_io::sync::{
@@ -85,6 +86,8 @@ pub struct Volume {
     pub(crate) effective: Effective,
     pub(crate) pool: Arc<Pool>,
     pub(crate) map: Sharded<Map>,
+    /// Where the pages are that say what is unloaded in the map: the newest committed root.
+    map_root: Mutex<Option<PageRef>>,
     pub(crate) writer: Option<Writer>,
     /// Fast answer to "may this volume be written?".
     running: AtomicBool,
@@ -190,7 +193,12 @@ impl Writer {
 }
 
 impl Volume {
-    pub(crate) fn new(identity: Identity, pool: Arc<Pool>, map: Map, writer: Option<Writer>) -> Self {
+    pub(crate) fn new(
+        identity: Identity,
+        pool: Arc<Pool>,
+        (map, map_root): (Map, Option<PageRef>),
+        writer: Option<Writer>,
+    ) -> Self {
         Self {
             name: identity.name,
             id: identity.id,
@@ -198,6 +206,7 @@ impl Volume {
             effective: identity.effective,
             pool,
             map: Sharded::new(map),
+            map_root: Mutex::new(map_root),
             running: AtomicBool::new(writer.is_some()),
             status: Mutex::new(if writer.is_some() { Status::Running } else { Status::ReadOnly }),
             writer,

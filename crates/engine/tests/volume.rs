@@ -93,7 +93,7 @@ async fn what_was_drained_is_read_by_a_host_with_an_empty_directory() {
     assert_eq!(report.replayed, 0);
     assert_eq!(read(&volume, 4096, data.len()).await, data);
     assert_eq!(read(&volume, 0, 4096).await, vec![0; 4096]);
-    let states = volume.extents(0, 64 * MIB);
+    let states = volume.extents(0, 64 * MIB).expect("all of the map is here");
     assert_eq!(states[0], (4096, ExtentState::Hole));
     assert_eq!(states[1], (3 * MIB, ExtentState::Data));
     assert!(states.contains(&(8192, ExtentState::Zero)));

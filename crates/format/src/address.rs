@@ -3,11 +3,12 @@
 //! ```text
 //!  63 62 61        40 39         16 15      0
 //! ┌─────┬────────────┬─────────────┬─────────┐
-//! │ 0 0 │ 0 = hole, 1 = zero                 │
+//! │ 0 0 │ 0 = hole, 1 = zero, 2 = unloaded   │
 //! │ 0 1 │ log position, 62 bit               │
 //! │ 1 0 │ writer 22  │ counter 24  │ slot 16 │
 //! └─────┴────────────┴─────────────┴─────────┘
 //! ```
+//! Log positions and *unloaded* are words of a map in memory; nothing stored holds them.
 
 use std::fmt;
 
@@ -39,6 +40,8 @@ pub enum AddressKind {
     Hole,
     /// Written with zeros.
     Zero,
+    /// What the page says that the store has of it, which was not read yet; never in a stored map.
+    Unloaded,
     /// In the local log; never in a stored map.
     Log(LogPosition),
     /// In a slot of a segment.
@@ -50,6 +53,8 @@ impl Address {
     pub const HOLE: Address = Address(0);
     /// A block of zeros.
     pub const ZERO: Address = Address(1);
+    /// A block whose page was not read yet.
+    pub const UNLOADED: Address = Address(2);
     /// One past the last slot of a segment or the end of a log: equal to no block's address, in no map.
     pub const NOWHERE: Address = Address(u64::MAX);
 
@@ -79,6 +84,7 @@ impl Address {
         match self.0 >> KIND_SHIFT {
             0 if self.0 == 0 => Some(AddressKind::Hole),
             0 if self.0 == 1 => Some(AddressKind::Zero),
+            0 if self.0 == 2 => Some(AddressKind::Unloaded),
             1 => Some(AddressKind::Log(LogPosition(self.0 & PAYLOAD))),
             2 => {
                 let writer = ((self.0 & PAYLOAD) >> WRITER_SHIFT) as u32;
@@ -115,8 +121,8 @@ impl Address {
     /// The address of a stored word, if it is one.
     pub fn parse(word: u64) -> Result<Address, FormatError> {
         match Address(word).checked_kind() {
-            Some(_) => Ok(Address(word)),
-            None => Err(FormatError::new(
+            Some(kind) if kind != AddressKind::Unloaded => Ok(Address(word)),
+            _ => Err(FormatError::new(
                 "address",
                 "word",
                 "hole, zero, log or segment",
@@ -125,8 +131,8 @@ impl Address {
         }
     }
 
-    /// The address of the block `n` blocks on: the next slots, the next 4096 bytes of the log, the same for holes and
-    /// zeros. Past the end of the segment or log it is [`Address::NOWHERE`].
+    /// The address of the block `n` blocks on: the next slots, the next 4096 bytes of the log, the same for holes,
+    /// zeros and what is not loaded. Past the end of the segment or log it is [`Address::NOWHERE`].
     pub const fn plus(self, n: u64) -> Address {
         let (first, end, step) = match self.0 >> KIND_SHIFT {
             0 => return self,
@@ -147,6 +153,7 @@ impl fmt::Display for Address {
         match self.checked_kind() {
             Some(AddressKind::Hole) => to.write_str("hole"),
             Some(AddressKind::Zero) => to.write_str("zero"),
+            Some(AddressKind::Unloaded) => to.write_str("unloaded"),
             Some(AddressKind::Log(position)) => write!(to, "log:{position}"),
             Some(AddressKind::Segment(id, slot)) => write!(to, "{id}/{slot}"),
             None => write!(to, "nowhere:{:#018x}", self.0),

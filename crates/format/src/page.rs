@@ -52,7 +52,7 @@ const _: () = {
 };
 
 /// Where a page is, and the hash of its bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PageRef {
     /// The pack.
     pub pack: PackId,

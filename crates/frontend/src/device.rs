@@ -101,8 +101,16 @@ pub trait Device: Send + Sync + 'static {
     /// Blocks until everything that was acknowledged before the call is on stable storage.
     fn flush(&self) -> Result<(), Failure>;
 
-    /// Pushes what is known of the range: extents in order that together cover exactly `length` bytes.
-    fn extents(&self, offset: u64, length: u64, out: &mut Vec<Extent>);
+    /// Pushes what is known of the range: extents in order that together cover exactly `length` bytes. After anything
+    /// but [`Step::Done`] what was pushed says nothing.
+    fn extents(&self, offset: u64, length: u64, out: &mut Vec<Extent>) -> Step;
+
+    /// What is known of the range, as [`Device::extents`] has it.
+    fn extents_later(
+        self: Arc<Self>,
+        offset: u64,
+        length: u64,
+    ) -> BoxFuture<'static, Result<Vec<Extent>, Failure>>;
 
     /// Brings the range near, so that later reads are quick.
     fn cache(self: Arc<Self>, offset: u64, length: u64) -> BoxFuture<'static, Result<(), Failure>>;

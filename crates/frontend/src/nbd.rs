@@ -31,6 +31,7 @@ mod request;
 mod server;
 mod socket;
 mod spin;
+mod status;
 mod transmission;
 mod wire;
 

@@ -75,15 +75,25 @@ impl Device for Volume {
         Volume::flush(self).map_err(|error| failed(self, "flush", &error))
     }
 
-    fn extents(&self, offset: u64, length: u64, out: &mut Vec<Extent>) {
-        out.extend(Volume::extents(self, offset, length).into_iter().map(|(length, state)| Extent {
-            length,
-            state: match state {
-                volume::ExtentState::Data => ExtentState::Data,
-                volume::ExtentState::Hole => ExtentState::Hole,
-                volume::ExtentState::Zero => ExtentState::Zero,
-            },
-        }));
+    fn extents(&self, offset: u64, length: u64, out: &mut Vec<Extent>) -> Step {
+        let Some(found) = Volume::extents(self, offset, length) else { return Step::Later };
+        out.extend(found.into_iter().map(extent));
+        Step::Done
+    }
+
+    fn extents_later(
+        self: Arc<Self>,
+        offset: u64,
+        length: u64,
+    ) -> BoxFuture<'static, Result<Vec<Extent>, Failure>> {
+        let volume = self.clone();
+        let found = Volume::extents_later(self, offset, length);
+        found
+            .map(move |found| match found {
+                Ok(found) => Ok(found.into_iter().map(extent).collect()),
+                Err(error) => Err(failed(&volume, "block status", &error)),
+            })
+            .boxed()
     }
 
     fn cache(self: Arc<Self>, offset: u64, length: u64) -> BoxFuture<'static, Result<(), Failure>> {
@@ -116,6 +126,15 @@ impl Exports for Host {
     fn names(&self) -> Vec<String> {
         self.volumes().iter().map(|volume| volume.name().to_owned()).collect()
     }
+}
+
+fn extent((length, state): (u64, volume::ExtentState)) -> Extent {
+    let state = match state {
+        volume::ExtentState::Data => ExtentState::Data,
+        volume::ExtentState::Hole => ExtentState::Hole,
+        volume::ExtentState::Zero => ExtentState::Zero,
+    };
+    Extent { length, state }
 }
 
 /// What a guest is told. What it is not told goes to the daemon's log.

@@ -12,7 +12,10 @@ use esker_io::sync::Mutex;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{block_on, pause};
+use crate::{
+    core::map::Map,
+    testing::{block_on, pause},
+};
 
 const SMALL: u64 = 3 * LEAF_BLOCKS + 700;
 const PEBIBYTE: u64 = 1 << 38;
@@ -58,9 +61,15 @@ impl Packs {
     }
 
     fn load(&self, root: Option<PageRef>, blocks: u64) -> Map {
-        let mut map = Map::new(blocks);
-        block_on(load(self, root, blocks, &mut map)).expect("the map loads");
-        map
+        let Some(root) = root else { return Map::new(blocks) };
+        self.try_load(root, blocks, 0..blocks).expect("the map loads")
+    }
+
+    fn try_load(&self, root: PageRef, blocks: u64, range: Range<u64>) -> Result<Map> {
+        let mut map = Map::unloaded(blocks);
+        let fill = |place: Place, page: &Page| map.fill(place.level, place.index, page);
+        block_on(load(self, root, blocks, range, fill))?;
+        Ok(map)
     }
 
     fn page_now(&self, reference: &PageRef, level: u8, index: u64) -> Result<Page> {
@@ -78,7 +87,7 @@ impl Packs {
 }
 
 impl PageSource for Packs {
-    fn page<'a>(&'a self, reference: &'a PageRef, level: u8, index: u64) -> BoxFuture<'a, Result<Page>> {
+    fn page<'a>(&'a self, reference: &'a PageRef, level: u8, index: u64) -> BoxFuture<'a, Result<Arc<Page>>> {
         Box::pin(async move {
             {
                 let mut counts = self.counts.lock();
@@ -88,7 +97,7 @@ impl PageSource for Packs {
             }
             pause().await;
             self.counts.lock().in_flight -= 1;
-            self.page_now(reference, level, index)
+            self.page_now(reference, level, index).map(Arc::new)
         })
     }
 }
@@ -285,17 +294,32 @@ fn pages_are_asked_for_sixteen_at_a_time() {
 }
 
 #[test]
+fn of_a_large_map_only_the_paths_to_a_range_are_read() {
+    let mut packs = Packs::default();
+    let all = (0..2 * FANOUT).map(|leaf| data(leaf * LEAF_BLOCKS + 9, 1, 0)).collect();
+    let root = packs.fold(None, PEBIBYTE, &[(1, all)]).expect("there is a root");
+    packs.loads();
+    let map = packs.try_load(root, PEBIBYTE, 10 * LEAF_BLOCKS - 1..10 * LEAF_BLOCKS + 1).expect("it loads");
+    assert_eq!(packs.loads(), 5, "three inner pages and two leaves");
+    assert_eq!(map.get(9 * LEAF_BLOCKS + 9), Address::segment(segment(1), 0));
+    assert_eq!(map.get(8 * LEAF_BLOCKS + 9), Address::UNLOADED);
+    assert_eq!(map.get(INNER_BLOCKS + 9), Address::UNLOADED);
+    assert_eq!(map.get(2 * INNER_BLOCKS), Address::HOLE);
+}
+
+#[test]
 fn what_does_not_fit_is_an_error() {
     let mut packs = Packs::default();
     let beyond = packs.try_fold(None, SMALL, &[(1, vec![data(SMALL - 1, 2, 0)])]);
     assert!(matches!(beyond, Err(EngineError::Damaged { .. })));
     // A map of a larger volume of the same height.
     let root = packs.fold(None, 4 * LEAF_BLOCKS, &[(1, vec![data(SMALL, 5, 0)])]);
-    let mut map = Map::new(SMALL);
-    assert!(matches!(block_on(load(&packs, root, SMALL, &mut map)), Err(EngineError::Damaged { .. })));
+    let top = root.expect("there is a root");
+    assert!(matches!(packs.try_load(top, SMALL, 0..SMALL), Err(EngineError::Damaged { .. })));
+    assert!(packs.try_load(top, SMALL, 0..LEAF_BLOCKS).is_ok(), "its leaf was not asked for");
     let folded = packs.try_fold(root, SMALL, &[(2, vec![data(SMALL - 1, 1, 0)])]);
     assert!(matches!(folded, Err(EngineError::Damaged { .. })));
     // A root of another height.
-    let mut map = Map::new(INNER_BLOCKS + 1);
-    assert!(block_on(load(&packs, root, INNER_BLOCKS + 1, &mut map)).is_err());
+    assert!(packs.try_load(top, INNER_BLOCKS + 1, 0..1).is_err());
+    assert!(block_on(load_top(&packs, top, INNER_BLOCKS + 1)).is_err());
 }

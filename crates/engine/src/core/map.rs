@@ -3,12 +3,13 @@
 //! A tree of fixed shape, the same as the tree of pages in the store: leaves of 2,048 blocks, inner
 //! nodes of 1,024 children, as many levels as [`page::height`] says for the volume's size. A subtree
 //! in which every block is a hole, or every block is zeros, is one word whatever its size, so a trim
-//! of an aligned range is a pointer swap.
+//! of an aligned range is a pointer swap. So is a subtree whose pages were not read yet: of an opened volume that
+//! is nearly all, and pages come as somebody asks for what they say ([`Map::fill`]).
 //!
 //! ```text
-//!   Inner ─┬─ Uniform   one address (hole or zero) for the whole subtree
+//!   Inner ─┬─ Uniform   one address (hole, zero or unloaded) for the whole subtree
 //!          ├─ Inner     1,024 children, 24 bytes each
-//!          ├─ Runs      a leaf: sorted runs, 12 bytes each; only segment addresses and zeros
+//!          ├─ Runs      a leaf: sorted runs, 12 bytes each; no log positions
 //!          └─ Flat      a leaf: 2,048 atomic words; the only node that writers change in place
 //! ```
 //!
@@ -16,6 +17,10 @@
 //! nothing but words of flat leaves; methods with `&mut self` change the shape and run under the
 //! **exclusive** guard. A writer holds the shared guard from its append to the log until it has
 //! published, and a trim holds the exclusive one, so that rule W4 holds (see [`Map::publish`]).
+//!
+//! A block is *unloaded* as long as nothing has changed it since the volume was opened, so every map root from then on
+//! says the same of it, and a page is right whenever it comes. It fills in what is still unloaded and nothing else:
+//! whatever else is in the map is newer.
 
 mod leaf;
 mod node;
@@ -25,7 +30,7 @@ mod tests;
 use esker_format::{
     address::Address,
     ids::{LogPosition, SegmentId},
-    page::{self, FANOUT, LEAF_BLOCKS, LeafRun},
+    page::{self, FANOUT, LEAF_BLOCKS, Page},
     segment::Run,
 };
 use esker_io::sync::atomic::Ordering;
@@ -127,6 +132,11 @@ impl Map {
         Map { root: Node::HOLE, level, blocks }
     }
 
+    /// A map of `blocks` blocks of which nothing is known yet.
+    pub fn unloaded(blocks: u64) -> Map {
+        Map { root: Node::Uniform(Address::UNLOADED), ..Map::new(blocks) }
+    }
+
     /// The volume's size in blocks.
     pub fn blocks(&self) -> u64 {
         self.blocks
@@ -218,25 +228,17 @@ impl Map {
         self.set(Extent { lba, blocks, address: to })
     }
 
-    /// Sets a whole leaf from its page. Its old entries are forgotten.
+    /// Learns what the page of a subtree says, of blocks that are unloaded: all of a leaf, and of an inner page the
+    /// children that have no pages. `level` 0 is a leaf, and `index` counts subtrees of that level. The page fits its
+    /// place.
     ///
     /// # Panics
-    /// When the leaf or a run lies outside the volume, or the runs are not sorted and disjoint.
-    pub fn load_leaf(&mut self, leaf: u64, runs: &[LeafRun]) {
-        assert!(leaf < self.leaves(), "leaf {leaf} of {}", self.leaves());
-        let inside = (self.blocks - leaf * LEAF_BLOCKS).min(LEAF_BLOCKS);
-        let node = Node::from_runs(runs, inside as u16);
-        self.root.change_leaf(self.level, leaf, |old| *old = node);
-    }
-
-    /// Makes a whole subtree zeros. `level` 0 is a leaf, and `index` counts subtrees of that level.
-    ///
-    /// # Panics
-    /// When part of the subtree lies outside the volume.
-    pub fn load_zero_subtree(&mut self, level: u8, index: u64) {
+    /// When the subtree lies outside the volume, or the page is of another level.
+    pub fn fill(&mut self, level: u8, index: u64, page: &Page) {
         assert!(level <= self.level, "a subtree at level {level} under a root at {}", self.level);
         let lba = index.checked_mul(span(level)).expect("a subtree lies in the map");
-        drop(self.set_range(lba, span(level), Address::ZERO));
+        self.check(lba, 1);
+        self.root.fill(self.level, level, lba, page);
     }
 
     /// Lays one run of a committed segment over the map: the replay of a tail at open.
@@ -321,7 +323,7 @@ impl Map {
     }
 }
 
-/// Whether a whole subtree may read this address.
+/// Whether a whole stored subtree may read this address.
 pub(crate) fn is_uniform(address: Address) -> bool {
     address == Address::HOLE || address == Address::ZERO
 }

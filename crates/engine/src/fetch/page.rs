@@ -4,27 +4,60 @@ use esker_format::{
     names,
     page::{PAGE_BYTES_MAX, Page, PageRef, decode_page},
 };
-use esker_io::{BoxFuture, Range};
+use esker_io::{BoxFuture, Range, sync::Arc};
 
-use super::{Fetcher, damaged, damaged_by};
-use crate::{Result, checkpoint::PageSource};
+use super::{Fetcher, damaged, damaged_by, flight::Role};
+use crate::{Result, cache::Footprint, checkpoint::PageSource};
+
+/// A page as one reference names it: two references to one place may disagree on the rest.
+pub(super) type PageKey = (PageRef, u8, u64);
+
+/// A verified page.
+#[derive(Clone)]
+pub(super) struct CachedPage(Arc<Page>);
+
+impl Footprint for CachedPage {
+    fn footprint_bytes(&self) -> usize {
+        size_of::<PageKey>()
+            + match &*self.0 {
+                Page::Leaf(runs) => size_of_val::<[_]>(runs),
+                Page::Inner(children) => size_of_val::<[_]>(children),
+            }
+    }
+}
 
 impl PageSource for Fetcher {
-    fn page<'a>(&'a self, reference: &'a PageRef, level: u8, index: u64) -> BoxFuture<'a, Result<Page>> {
-        Box::pin(self.read_page(reference, level, index))
+    fn page<'a>(&'a self, reference: &'a PageRef, level: u8, index: u64) -> BoxFuture<'a, Result<Arc<Page>>> {
+        Box::pin(self.read_page((*reference, level, index)))
     }
 }
 
 impl Fetcher {
-    async fn read_page(&self, reference: &PageRef, level: u8, index: u64) -> Result<Page> {
-        let name = names::pack(reference.pack);
-        let key = (reference.pack, reference.offset);
-        if let Some(bytes) = self.pages.get(&key) {
-            // Two references to one place may disagree on the rest: the hash decides.
-            if let Ok(page) = decode_page(reference, &bytes, level, index) {
-                return Ok(page);
-            }
+    async fn read_page(&self, key: PageKey) -> Result<Arc<Page>> {
+        loop {
+            let role = self.page_flights.join(&key, || self.pages.get(&key));
+            let answer = match role {
+                Role::Ready(page) => Ok(page),
+                Role::Lead(lead) => {
+                    let answer = self.get_page(&key).await.map(|page| CachedPage(Arc::new(page)));
+                    if let Ok(page) = &answer {
+                        self.pages.insert(key, page.clone());
+                    }
+                    lead.finish(&answer);
+                    answer
+                }
+                // A closed channel: the one who fetched it has gone, so try again.
+                Role::Wait(receiver) => match receiver.await {
+                    Ok(answer) => answer,
+                    Err(_) => continue,
+                },
+            };
+            return answer.map(|page| page.0);
         }
+    }
+
+    async fn get_page(&self, (reference, level, index): &PageKey) -> Result<Page> {
+        let name = names::pack(reference.pack);
         let (start, bytes) = (reference.offset, reference.bytes);
         let place = format!("{name} at bytes {start} to {}", start.saturating_add(u64::from(bytes)));
         if bytes as usize > PAGE_BYTES_MAX {
@@ -38,17 +71,11 @@ impl Fetcher {
         };
         let _permit = self.gets.acquire().await;
         let got = self.get(&name, Range::Bytes { start, end }).await?;
-        let (got, page) = match decode_page(reference, &got, level, index) {
-            Ok(page) => (got, page),
-            Err(_) => {
-                // A second time: bytes may be damaged on the way as well as in the store.
-                let got = self.get(&name, Range::Bytes { start, end }).await?;
-                let page = decode_page(reference, &got, level, index);
-                let page = page.map_err(|error| damaged_by(&place, &error))?;
-                (got, page)
-            }
-        };
-        self.pages.insert(key, got);
-        Ok(page)
+        if let Ok(page) = decode_page(reference, &got, *level, *index) {
+            return Ok(page);
+        }
+        // A second time: bytes may be damaged on the way as well as in the store.
+        let got = self.get(&name, Range::Bytes { start, end }).await?;
+        decode_page(reference, &got, *level, *index).map_err(|error| damaged_by(&place, &error))
     }
 }

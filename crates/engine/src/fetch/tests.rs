@@ -304,9 +304,9 @@ fn pages_are_verified_and_cached() {
     store.replace(&name, spoilt);
     assert_damaged(block_on(fetcher.page(&reference, 0, 3)), &name);
     store.replace(&name, bytes);
-    assert_eq!(block_on(fetcher.page(&reference, 0, 3)).unwrap(), page);
+    assert_eq!(*block_on(fetcher.page(&reference, 0, 3)).unwrap(), page);
     store.requests.lock().clear();
-    assert_eq!(block_on(fetcher.page(&reference, 0, 3)).unwrap(), page);
+    assert_eq!(*block_on(fetcher.page(&reference, 0, 3)).unwrap(), page);
     assert_eq!(store.requests.lock().len(), 0);
     assert_damaged(block_on(fetcher.page(&reference, 0, 4)), &name);
     let huge = esker_format::page::PageRef { bytes: u32::MAX, ..reference };

@@ -216,6 +216,7 @@ impl Pipeline {
             self.tail.push(done.index);
         }
         if let Some(root) = root {
+            *self.volume.map_root.lock() = root.root;
             let folded = self.tail.extract_if(.., |index| index.last_sequence <= root.sequence).collect();
             self.deflate = Some(Box::pin(deflate(self.volume.clone(), folded)));
         }

@@ -5,10 +5,15 @@ use std::sync::Arc;
 use esker_format::{
     BLOCK_BYTES,
     address::{Address, AddressKind},
+    page::Page,
 };
 
-use super::Volume;
-use crate::{EngineError, Result, core::map::Extent, fetch::Part};
+use super::{Volume, blocks_of};
+use crate::{
+    EngineError, Result, checkpoint,
+    core::{fold::Place, map::Extent},
+    fetch::Part,
+};
 
 /// How a read went.
 #[derive(Debug)]
@@ -47,7 +52,12 @@ impl Volume {
         self.check_range(offset, length as u64)?;
         let aligned = Aligned::around(offset, length);
         let mut blocks = vec![0; aligned.bytes];
-        let parts = self.read_local(aligned.lba, &mut blocks)?;
+        let parts = loop {
+            match self.read_local(aligned.lba, &mut blocks)? {
+                Found::Parts(parts) => break parts,
+                Found::Unloaded => self.load_map(aligned.lba, blocks_of(aligned.bytes as u64)).await?,
+            }
+        };
         if !parts.is_empty() {
             self.pool.fetcher().read(&parts, &mut blocks).await?;
         }
@@ -75,12 +85,14 @@ impl Volume {
             // Most reads of a guest: nothing is allocated for one block.
             return Ok(self.try_read_one(lba, buffer)?.1);
         }
-        let parts = self.read_local(lba, buffer)?;
-        Ok(parts.is_empty() || self.pool.fetcher().try_read(&parts, buffer))
+        Ok(match self.read_local(lba, buffer)? {
+            Found::Parts(parts) => parts.is_empty() || self.pool.fetcher().try_read(&parts, buffer),
+            Found::Unloaded => false,
+        })
     }
 
     /// Fills in zeros and log blocks; returns what lies in segments.
-    fn read_local(&self, lba: u64, buffer: &mut [u8]) -> Result<Vec<Part>> {
+    fn read_local(&self, lba: u64, buffer: &mut [u8]) -> Result<Found> {
         let mut extents = Vec::new();
         let mut parts = Vec::new();
         // The guard pins the log: no chunk is used again while a reader is inside (rule W9).
@@ -95,9 +107,10 @@ impl Volume {
                 AddressKind::Segment(..) => {
                     parts.push(Part { address: extent.address, blocks: extent.blocks, offset: start });
                 }
+                AddressKind::Unloaded => return Ok(Found::Unloaded),
             }
         }
-        Ok(parts)
+        Ok(Found::Parts(parts))
     }
 
     fn read_log(&self, position: u64, buffer: &mut [u8]) -> Result<()> {
@@ -120,6 +133,7 @@ impl Volume {
         match address.kind() {
             AddressKind::Hole | AddressKind::Zero => block.fill(0),
             AddressKind::Log(position) => self.read_log(position.0, block)?,
+            AddressKind::Unloaded => return Ok((address, false)),
             AddressKind::Segment(..) => {
                 drop(map);
                 let part = Part { address, blocks: 1, offset: 0 };
@@ -137,11 +151,21 @@ impl Volume {
         Ok(block)
     }
 
-    /// What `length` bytes at `offset` hold, as (bytes, state) in order. Ranges beyond the end are cut.
-    pub fn extents(&self, offset: u64, length: u64) -> Vec<(u64, ExtentState)> {
+    /// Reads what the store's pages say of these blocks.
+    pub(super) async fn load_map(&self, lba: u64, blocks: u64) -> Result<()> {
+        // Without a root there are no pages, and nothing was ever unloaded.
+        let Some(root) = *self.map_root.lock() else { return Ok(()) };
+        let fill = |place: Place, page: &Page| self.map.write().fill(place.level, place.index, page);
+        let range = lba..lba + blocks;
+        checkpoint::load(self.pool.fetcher(), root, blocks_of(self.size_bytes), range, fill).await
+    }
+
+    /// What `length` bytes at `offset` hold, as (bytes, state) in order; `None` when the store's pages have to be read
+    /// first: call [`Volume::extents_later`]. Ranges beyond the end are cut.
+    pub fn extents(&self, offset: u64, length: u64) -> Option<Vec<(u64, ExtentState)>> {
         let end = offset.saturating_add(length).min(self.size_bytes);
         if offset >= end {
-            return Vec::new();
+            return Some(Vec::new());
         }
         let block = BLOCK_BYTES as u64;
         let (first, last) = (offset / block, end.div_ceil(block));
@@ -150,6 +174,7 @@ impl Volume {
         let mut states: Vec<(u64, ExtentState)> = Vec::new();
         for Extent { lba, blocks, address } in extents {
             let state = match address.kind() {
+                AddressKind::Unloaded => return None,
                 AddressKind::Hole => ExtentState::Hole,
                 AddressKind::Zero => ExtentState::Zero,
                 AddressKind::Log(_) | AddressKind::Segment(..) => ExtentState::Data,
@@ -160,7 +185,19 @@ impl Volume {
                 _ => states.push((bytes, state)),
             }
         }
-        states
+        Some(states)
+    }
+
+    /// [`Volume::extents`], waiting for the store.
+    pub async fn extents_later(self: Arc<Self>, offset: u64, length: u64) -> Result<Vec<(u64, ExtentState)>> {
+        loop {
+            if let Some(extents) = self.extents(offset, length) {
+                return Ok(extents);
+            }
+            let end = offset.saturating_add(length).min(self.size_bytes);
+            let block = BLOCK_BYTES as u64;
+            self.load_map(offset / block, end.div_ceil(block) - offset / block).await?;
+        }
     }
 
     pub(super) fn check_range(&self, offset: u64, length: u64) -> Result<()> {
@@ -172,6 +209,14 @@ impl Volume {
             self.name, self.size_bytes
         )))
     }
+}
+
+/// What a resolution against the map came to.
+enum Found {
+    /// What has to be copied out of segments; the rest is in the buffer.
+    Parts(Vec<Part>),
+    /// The map itself is not here yet.
+    Unloaded,
 }
 
 /// The whole blocks around a range of bytes.

@@ -233,6 +233,10 @@ impl Volume {
             let (address, base) = self.try_read_block(lba)?;
             let mut block = match base {
                 Some(block) => block,
+                None if address == Address::UNLOADED => {
+                    self.load_map(lba, 1).await?;
+                    continue;
+                }
                 None => self.fetch_block(address).await?,
             };
             patch(&mut block, offset, data);

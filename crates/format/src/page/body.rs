@@ -95,7 +95,7 @@ fn check_runs(runs: &[LeafRun]) -> Result<(), FormatError> {
         let slots_fit = match run.address.kind() {
             AddressKind::Zero => true,
             AddressKind::Segment(_, slot) => u64::from(slot) + blocks <= SLOTS,
-            AddressKind::Hole | AddressKind::Log(_) => false,
+            AddressKind::Hole | AddressKind::Unloaded | AddressKind::Log(_) => false,
         };
         let found = format_args!("{} for {blocks} blocks", run.address).to_string();
         ensure(slots_fit, WHAT, "run address", "zero, or slots that exist", found)?;

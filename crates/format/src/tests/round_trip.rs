@@ -121,6 +121,7 @@ proptest! {
         let again = match address.kind() {
             AddressKind::Hole => Address::HOLE,
             AddressKind::Zero => Address::ZERO,
+            AddressKind::Unloaded => unreachable!("not stored"),
             AddressKind::Log(position) => Address::log(position),
             AddressKind::Segment(id, slot) => Address::segment(id, slot),
         };

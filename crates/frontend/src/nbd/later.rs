@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use super::{
     bell::Bell,
     limits::{LATER_BYTES_MAX, LATER_REQUESTS_MAX},
+    status::Status,
 };
 use crate::{Device, Failure, Owned};
 
@@ -18,6 +19,8 @@ use crate::{Device, Failure, Owned};
 pub(crate) enum Finished {
     /// A request that has no data in its reply.
     Status { cookie: u64, result: Result<(), Failure> },
+    /// What is known of a range.
+    Extents { cookie: u64, result: Result<Status, Failure> },
     /// A read, or the rest of one.
     Read { cookie: u64, offset: u64, result: Result<Vec<u8>, Failure> },
 }
@@ -102,6 +105,14 @@ impl Later {
         self.runtime.spawn(async move {
             let result = device.cache(offset, length).await;
             token.complete(Finished::Status { cookie, result });
+        });
+    }
+
+    pub(crate) fn status(&mut self, device: Arc<dyn Device>, cookie: u64, status: Status) {
+        let token = self.token(0, Finished::Extents { cookie, result: Err(Failure::Io) });
+        self.runtime.spawn(async move {
+            let result = status.ask_later(device).await;
+            token.complete(Finished::Extents { cookie, result });
         });
     }
 

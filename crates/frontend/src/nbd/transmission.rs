@@ -18,15 +18,16 @@ use super::{
     batch::{Batch, Next},
     handshake::Session,
     later::{Finished, Later},
-    limits::{EXTENT_STEP_BYTES, EXTENTS_MAX, READ_PIECE_BYTES, REPLY_BYTES_FULL},
+    limits::{READ_PIECE_BYTES, REPLY_BYTES_FULL},
     receive::Receive,
     replies::{ReadPiece, Replies},
     request::Facts,
     socket::{self, Socket},
     spin::Spin,
-    wire::{self, Errno, Request, command, command_flag},
+    status::Status,
+    wire::{Errno, Request, command, command_flag},
 };
-use crate::{Device, Extent, ExtentState, Failure, Step};
+use crate::{Device, Extent, Failure, Step};
 
 /// Why a transmission ended.
 #[derive(Debug)]
@@ -214,10 +215,7 @@ impl<'a> Transmission<'a> {
                 self.later.cache(self.device.clone(), request.cookie, request.offset, length);
                 Ok(())
             }
-            command::BLOCK_STATUS => {
-                self.status(request);
-                Ok(())
-            }
+            command::BLOCK_STATUS => self.status(request),
             number => unreachable!("command {number} was let through"),
         }
     }
@@ -264,33 +262,19 @@ impl<'a> Transmission<'a> {
         Ok(())
     }
 
-    fn status(&mut self, request: &Request) {
-        let most = if request.has(command_flag::REQ_ONE) { 1 } else { EXTENTS_MAX };
-        let end = request.offset + u64::from(request.length);
-        let mut merged: Vec<(u32, u32)> = Vec::new();
-        let mut offset = request.offset;
-        'steps: while offset < end {
-            let step = EXTENT_STEP_BYTES.min(end - offset);
-            self.extents.clear();
-            self.device.extents(offset, step, &mut self.extents);
-            let covered: u64 = self.extents.iter().map(|extent| extent.length).sum();
-            assert_eq!(covered, step, "a device must cover the range it was asked for");
-            for extent in &self.extents {
-                let flags = match extent.state {
-                    ExtentState::Data => 0,
-                    ExtentState::Hole => wire::state::HOLE | wire::state::ZERO,
-                    ExtentState::Zero => wire::state::ZERO,
-                };
-                let full = merged.len() == most;
-                match merged.last_mut() {
-                    Some(last) if last.1 == flags => last.0 += extent.length as u32,
-                    _ if full => break 'steps,
-                    _ => merged.push((extent.length as u32, flags)),
-                }
+    fn status(&mut self, request: &Request) -> Result<(), End> {
+        let mut status = Status::of(request);
+        match status.ask(&*self.device, &mut self.extents) {
+            Step::Done => self.replies.status(request.cookie, status.extents()),
+            Step::Failed(failure) => {
+                self.replies.failed_read(request.cookie, failure.into(), self.structured);
             }
-            offset += step;
+            Step::Later => {
+                self.make_room(0)?;
+                self.later.status(self.device.clone(), request.cookie, status);
+            }
         }
-        self.replies.status(request.cookie, &merged);
+        Ok(())
     }
 
     /// One flush for all; what is ready already leaves before it.
@@ -340,6 +324,12 @@ impl<'a> Transmission<'a> {
         for finished in self.later.collect() {
             match finished {
                 Finished::Status { cookie, result } => self.replies.simple(cookie, result.into()),
+                Finished::Extents { cookie, result: Ok(status) } => {
+                    self.replies.status(cookie, status.extents());
+                }
+                Finished::Extents { cookie, result: Err(failure) } => {
+                    self.replies.failed_read(cookie, failure.into(), self.structured);
+                }
                 Finished::Read { cookie, offset, result } => self.read_finished(cookie, offset, result)?,
             }
         }

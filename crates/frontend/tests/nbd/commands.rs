@@ -232,6 +232,24 @@ fn extents_merge_over_the_device_steps() {
 }
 
 #[test]
+fn block_status_waits_for_a_device_that_has_to_look() {
+    let host = Host::with(200 << 20, Default::default());
+    let mut client = host.structured();
+    host.disk.fill(100 << 20, &[7; 4096]);
+    let all = [(100 << 20, HOLE), (4096, 0), ((100 << 20) - 4096, HOLE)];
+    host.disk.late_reads.store(true, SeqCst);
+    assert_eq!(client.ask(7, 0, 0, 200 << 20).extents, all);
+    assert_eq!(host.disk.late_calls.load(SeqCst), 4, "all steps of 64 MiB after the first that had to wait");
+    host.disk.late_reads.store(true, SeqCst);
+    host.disk.panics.store(true, SeqCst);
+    assert_eq!(client.ask(7, 0, 0, 4096).errno, 5);
+    host.disk.panics.store(false, SeqCst);
+    *host.disk.failure.lock().unwrap() = Some(Failure::Io);
+    assert_eq!(client.ask(7, 0, 0, 4096).errno, 5);
+    client.goodbye();
+}
+
+#[test]
 fn cache_reaches_the_device() {
     both(|host, client| {
         assert_eq!(client.ask(5, 0, 100, 5000).errno, 0);

@@ -198,7 +198,14 @@ impl Device for Memory {
         self.fails().map_or(Ok(()), Err)
     }
 
-    fn extents(&self, offset: u64, length: u64, out: &mut Vec<Extent>) {
+    fn extents(&self, offset: u64, length: u64, out: &mut Vec<Extent>) -> Step {
+        if let Some(failure) = self.fails() {
+            return Step::Failed(failure);
+        }
+        if self.late_reads.load(SeqCst) {
+            out.push(Extent { length: 1, state: ExtentState::Zero });
+            return Step::Later;
+        }
         let contents = self.contents.read().unwrap();
         let (mut at, end) = (offset, offset + length);
         while at < end {
@@ -206,6 +213,23 @@ impl Device for Memory {
             out.push(Extent { length: next - at, state: contents.states[(at / BLOCK) as usize] });
             at = next;
         }
+        Step::Done
+    }
+
+    fn extents_later(
+        self: Arc<Self>,
+        offset: u64,
+        length: u64,
+    ) -> BoxFuture<'static, Result<Vec<Extent>, Failure>> {
+        Box::pin(async move {
+            self.wait().await;
+            self.late_reads.store(false, SeqCst);
+            let mut extents = Vec::new();
+            match self.extents(offset, length, &mut extents) {
+                Step::Failed(failure) => Err(failure),
+                _ => Ok(extents),
+            }
+        })
     }
 
     fn cache(self: Arc<Self>, offset: u64, length: u64) -> BoxFuture<'static, Result<(), Failure>> {

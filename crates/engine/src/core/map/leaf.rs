@@ -8,7 +8,7 @@ use esker_format::{
 };
 use esker_io::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Extent, Node};
+use super::{Extent, Node, is_uniform};
 
 /// One word an entry; the words are raw addresses.
 pub(super) type Words = [AtomicU64; LEAF_BLOCKS as usize];
@@ -49,6 +49,11 @@ impl PackedRun {
 
     fn address(&self) -> Address {
         Address::from_raw(u64::from(self.high) << 32 | u64::from(self.low))
+    }
+
+    /// As pages have it.
+    pub(super) fn unpacked(&self) -> LeafRun {
+        LeafRun { start: self.start, blocks: self.blocks, address: self.address() }
     }
 
     /// As an extent inside its leaf.
@@ -94,8 +99,8 @@ impl RunBuilder {
 pub(super) fn node_of(runs: &[LeafRun]) -> Node {
     match runs {
         [] => Node::HOLE,
-        [one] if u64::from(one.blocks) == LEAF_BLOCKS && one.address == Address::ZERO => {
-            Node::Uniform(Address::ZERO)
+        [one] if u64::from(one.blocks) == LEAF_BLOCKS && is_uniform_node(one.address) => {
+            Node::Uniform(one.address)
         }
         _ if runs.len() > RUNS_MAX => {
             let mut words = words_filled(Address::HOLE);
@@ -106,6 +111,53 @@ pub(super) fn node_of(runs: &[LeafRun]) -> Node {
         }
         _ => Node::Runs(runs.iter().map(PackedRun::new).collect()),
     }
+}
+
+fn is_uniform_node(address: Address) -> bool {
+    is_uniform(address) || address == Address::UNLOADED
+}
+
+/// Makes what is unloaded in a leaf what the runs of its page say, holes where they say nothing.
+pub(super) fn fill(node: &mut Node, runs: &[LeafRun]) {
+    match node {
+        Node::Uniform(address) if *address == Address::UNLOADED => *node = node_of(runs),
+        Node::Uniform(_) => {}
+        Node::Runs(old) => *node = node_of(&filled(old, runs)),
+        Node::Flat(words) => {
+            let unloaded = |word: &mut AtomicU64| *word.get_mut() == Address::UNLOADED.raw();
+            for run in runs {
+                for (i, word) in
+                    words[usize::from(run.start)..][..usize::from(run.blocks)].iter_mut().enumerate()
+                {
+                    if unloaded(word) {
+                        *word.get_mut() = run.address.plus(i as u64).raw();
+                    }
+                }
+            }
+            words
+                .iter_mut()
+                .filter_map(|word| unloaded(word).then_some(word))
+                .for_each(|word| *word.get_mut() = Address::HOLE.raw());
+        }
+        Node::Inner { .. } => unreachable!("leaves are at level 0"),
+    }
+}
+
+/// Runs with what is unloaded replaced by what the page says there.
+fn filled(old: &[PackedRun], page: &[LeafRun]) -> Vec<LeafRun> {
+    let mut builder = RunBuilder { runs: Vec::with_capacity(old.len() + page.len()) };
+    for extent in old.iter().map(PackedRun::extent) {
+        if extent.address != Address::UNLOADED {
+            builder.push_extent(extent);
+            continue;
+        }
+        let first = page.partition_point(|run| u64::from(run.start + run.blocks) <= extent.lba);
+        let parts = page[first..].iter().map(|run| PackedRun::new(run).extent());
+        parts
+            .map_while(|part| part.clip(extent.lba, extent.end()))
+            .for_each(|part| builder.push_extent(part));
+    }
+    builder.finish()
 }
 
 /// Words that all hold one uniform address.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use esker_format::{
     address::Address,
-    page::{FANOUT, LEAF_BLOCKS, LeafRun},
+    page::{Child, FANOUT, LEAF_BLOCKS, Page},
 };
 use esker_io::sync::atomic::Ordering;
 
@@ -22,7 +22,7 @@ pub(super) type Children = [Node; FANOUT as usize];
 
 /// A subtree.
 pub(super) enum Node {
-    /// Every block is a hole, or every block is zeros. At any level.
+    /// Every block is a hole, or zeros, or unloaded. At any level.
     Uniform(Address),
     /// A leaf of runs: sorted, disjoint, holes left out, no log positions.
     Runs(Box<[PackedRun]>),
@@ -46,17 +46,6 @@ pub(super) fn child_at(level: u8, lba: u64) -> usize {
 
 impl Node {
     pub(super) const HOLE: Node = Node::Uniform(Address::HOLE);
-
-    /// A leaf from the runs of its page, of which the first `inside` blocks lie in the volume.
-    pub(super) fn from_runs(runs: &[LeafRun], inside: u16) -> Node {
-        let mut end = 0;
-        for run in runs {
-            assert!(run.start >= end && run.blocks > 0, "runs of a leaf are sorted and disjoint");
-            assert!(run.blocks <= inside && run.start <= inside - run.blocks, "runs lie inside the volume");
-            end = run.start + run.blocks;
-        }
-        leaf::node_of(runs)
-    }
 
     /// Bytes of heap that the node owns, all its subtree counted. Does not walk it.
     pub(super) fn heap_bytes(&self) -> usize {
@@ -132,6 +121,58 @@ impl Node {
         *below_bytes -= node.heap_bytes();
         node.change_leaf(level - 1, leaf, change);
         *below_bytes += node.heap_bytes();
+    }
+
+    /// Fills in what a page says of the subtree at level `at` above block `lba`; this node stands at `level`.
+    pub(super) fn fill(&mut self, level: u8, at: u8, lba: u64, page: &Page) {
+        if matches!(self, Node::Uniform(address) if *address != Address::UNLOADED) {
+            return;
+        }
+        match page {
+            Page::Leaf(runs) if level == 0 => leaf::fill(self, runs),
+            Page::Leaf(_) | Page::Inner(_) if level > at => {
+                let (children, below_bytes) = self.split();
+                let node = &mut children[child_at(level - 1, lba)];
+                *below_bytes -= node.heap_bytes();
+                node.fill(level - 1, at, lba, page);
+                *below_bytes += node.heap_bytes();
+            }
+            Page::Inner(stored) if level > 0 => self.fill_children(level, stored),
+            _ => panic!("a page of another level for a subtree at level {level}"),
+        }
+    }
+
+    fn fill_children(&mut self, level: u8, stored: &[(u16, Child)]) {
+        let mut stored = stored.iter().peekable();
+        let (children, below_bytes) = self.split();
+        for (number, node) in children.iter_mut().enumerate() {
+            let says = match stored.next_if(|(child, _)| usize::from(*child) == number) {
+                Some((_, Child::Page(_))) => continue,
+                Some((_, Child::Zero)) => Address::ZERO,
+                None => Address::HOLE,
+            };
+            *below_bytes -= node.heap_bytes();
+            node.fill_with(level - 1, says);
+            *below_bytes += node.heap_bytes();
+        }
+    }
+
+    /// Makes everything that is unloaded holes or zeros.
+    fn fill_with(&mut self, level: u8, says: Address) {
+        match self {
+            Node::Uniform(address) if *address == Address::UNLOADED => *self = Node::Uniform(says),
+            Node::Uniform(_) => {}
+            Node::Runs(_) | Node::Flat(_) => {
+                leaf::fill(self, PackedRun::whole(says).map(|run| run.unpacked()).as_slice())
+            }
+            Node::Inner { children, below_bytes } => {
+                for node in children.iter_mut() {
+                    *below_bytes -= node.heap_bytes();
+                    node.fill_with(level - 1, says);
+                    *below_bytes += node.heap_bytes();
+                }
+            }
+        }
     }
 
     /// Makes a leaf flat.

@@ -1,6 +1,10 @@
 //! The map against a plain list of addresses, and its size and shape at a pebibyte.
 
-use esker_format::{BLOCK_BYTES, segment::RunKind};
+use esker_format::{
+    BLOCK_BYTES, Hash, PackId,
+    page::{Child, LeafRun, PageRef},
+    segment::RunKind,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -39,7 +43,7 @@ fn data(lba: u64, blocks: u64, first_slot: u16) -> Run {
 fn recount(node: &Node, level: u8) -> usize {
     match node {
         Node::Uniform(address) => {
-            assert!(is_uniform(*address));
+            assert!(is_uniform(*address) || *address == Address::UNLOADED);
             0
         }
         Node::Runs(runs) => {
@@ -64,7 +68,8 @@ fn check_shape(map: &Map) {
     assert_eq!(map.memory_bytes(), size_of::<Map>() + recount(&map.root, map.level));
     if map.blocks < span(map.level) {
         map.root.visit(map.level, 0, map.blocks..span(map.level), &mut |beyond| {
-            assert_eq!(beyond.address, Address::HOLE, "beyond the end lie holes");
+            let nothing = [Address::HOLE, Address::UNLOADED].contains(&beyond.address);
+            assert!(nothing, "beyond the end lies nothing");
         });
     }
 }
@@ -98,13 +103,12 @@ enum Step {
         blocks: u64,
         stale: bool,
     },
-    Load {
-        leaf: u64,
-        runs: Vec<(u16, u16, bool)>,
-    },
-    LoadZero {
+    /// The page of a leaf comes.
+    Fill {
         leaf: u64,
     },
+    /// The top page comes.
+    FillTop,
     Inflate {
         lba: u64,
         blocks: u64,
@@ -145,20 +149,65 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (range(256), 0..4u64).prop_map(|((lba, blocks), behind)| Step::Late { lba, blocks, behind }),
         3 => (range(SMALL), any::<bool>())
             .prop_map(|((lba, blocks), stale)| Step::Apply { lba, blocks, stale }),
-        1 => (leaf.clone(), prop::collection::vec((0..300u16, 1..200u16, any::<bool>()), 0..20))
-            .prop_map(|(leaf, runs)| Step::Load { leaf, runs }),
-        1 => (0..SMALL / LEAF_BLOCKS).prop_map(|leaf| Step::LoadZero { leaf }),
+        2 => leaf.clone().prop_map(|leaf| Step::Fill { leaf }),
+        1 => Just(Step::FillTop),
         1 => range(LEAF_BLOCKS).prop_map(|(lba, blocks)| Step::Inflate { lba, blocks }),
         2 => leaf.prop_map(|leaf| Step::Deflate { leaf }),
     ]
 }
 
+/// What the store has of a leaf.
+#[derive(Debug, Clone)]
+enum Stored {
+    Hole,
+    Zero,
+    /// Gaps, and runs of zeros or data.
+    Runs(Vec<(u16, u16, bool)>),
+}
+
+fn stored() -> impl Strategy<Value = Stored> {
+    let run = (0..300u16, 1..200u16, any::<bool>());
+    prop_oneof![
+        1 => Just(Stored::Hole),
+        1 => Just(Stored::Zero),
+        3 => prop::collection::vec(run, 1..20).prop_map(Stored::Runs),
+    ]
+}
+
+impl Stored {
+    fn runs(&self, inside: u16) -> Vec<LeafRun> {
+        match self {
+            Stored::Hole => Vec::new(),
+            Stored::Zero => vec![LeafRun { start: 0, blocks: inside, address: Address::ZERO }],
+            Stored::Runs(pieces) => {
+                let (mut runs, mut at) = (Vec::new(), 0);
+                for (gap, blocks, zero) in pieces {
+                    let start = at + gap;
+                    if start + blocks > inside {
+                        break;
+                    }
+                    let address = if *zero { Address::ZERO } else { slot(7, start) };
+                    runs.push(LeafRun { start, blocks: *blocks, address });
+                    at = start + blocks;
+                }
+                runs
+            }
+        }
+    }
+}
+
 struct Model {
     blocks: Vec<Address>,
     position: u64,
+    /// Of each leaf.
+    stored: Vec<Stored>,
 }
 
 impl Model {
+    fn new(start: Address, stored: Vec<Stored>) -> Model {
+        Model { blocks: vec![start; SMALL as usize], position: 4096, stored }
+    }
+
     fn set(&mut self, lba: u64, blocks: u64, first: Address) {
         for i in 0..blocks {
             self.blocks[(lba + i) as usize] = first.plus(i);
@@ -195,11 +244,11 @@ impl Model {
             }
             Step::Late { lba, blocks, behind } => self.late(map, lba, blocks, behind),
             Step::Apply { lba, blocks, stale } => self.apply(map, lba, blocks, stale),
-            Step::Load { leaf, ref runs } => self.load(map, leaf, runs),
-            Step::LoadZero { leaf } => {
-                map.load_zero_subtree(0, leaf);
-                self.set(leaf * LEAF_BLOCKS, LEAF_BLOCKS, Address::ZERO);
+            Step::Fill { leaf } => {
+                let runs = self.learn(leaf);
+                map.fill(0, leaf, &Page::Leaf(runs));
             }
+            Step::FillTop => self.fill_top(map),
             Step::Inflate { lba, blocks } => {
                 map.inflate(lba, blocks);
                 assert!(map.is_flat(lba, blocks));
@@ -241,22 +290,38 @@ impl Model {
         }
     }
 
-    fn load(&mut self, map: &mut Map, leaf: u64, pieces: &[(u16, u16, bool)]) {
+    /// What is unloaded in a leaf becomes what the store has; returns its page's runs.
+    fn learn(&mut self, leaf: u64) -> Vec<LeafRun> {
         let first = leaf * LEAF_BLOCKS;
-        let inside = (SMALL - first).min(LEAF_BLOCKS) as u16;
-        let (mut runs, mut at) = (Vec::new(), 0u16);
-        self.set(first, u64::from(inside), Address::HOLE);
-        for (gap, blocks, zero) in pieces {
-            let start = at + gap;
-            if start + blocks > inside {
-                break;
+        let inside = (SMALL - first).min(LEAF_BLOCKS);
+        let runs = self.stored[leaf as usize].runs(inside as u16);
+        let mut says = vec![Address::HOLE; inside as usize];
+        for run in &runs {
+            for i in 0..run.blocks {
+                says[usize::from(run.start + i)] = run.address.plus(u64::from(i));
             }
-            let address = if *zero { Address::ZERO } else { slot(7, start) };
-            runs.push(LeafRun { start, blocks: *blocks, address });
-            self.set(first + u64::from(start), u64::from(*blocks), address);
-            at = start + blocks;
         }
-        map.load_leaf(leaf, &runs);
+        let blocks = &mut self.blocks[first as usize..(first + inside) as usize];
+        let unloaded = blocks.iter_mut().zip(says).filter(|(block, _)| **block == Address::UNLOADED);
+        unloaded.for_each(|(block, says)| *block = says);
+        runs
+    }
+
+    fn fill_top(&mut self, map: &mut Map) {
+        let mut children = Vec::new();
+        for leaf in 0..self.stored.len() as u64 {
+            // The last leaf reaches beyond the end: its parent cannot say zeros of all of it.
+            let whole = (leaf + 1) * LEAF_BLOCKS <= SMALL;
+            match self.stored[leaf as usize] {
+                Stored::Hole => drop(self.learn(leaf)),
+                Stored::Zero if whole => {
+                    self.learn(leaf);
+                    children.push((leaf as u16, Child::Zero));
+                }
+                _ => children.push((leaf as u16, Child::Page(reference()))),
+            }
+        }
+        map.fill(1, 0, &Page::Inner(children));
     }
 
     fn deflate(&self, map: &mut Map, leaf: u64) {
@@ -277,10 +342,16 @@ proptest! {
 
     #[test]
     fn does_what_a_list_does(
+        stored in prop::collection::vec(stored(), SMALL.div_ceil(LEAF_BLOCKS) as usize),
+        opened in any::<bool>(),
         steps in prop::collection::vec((step(), range(SMALL)), 1..60),
     ) {
-        let mut map = Map::new(SMALL);
-        let mut model = Model { blocks: vec![Address::HOLE; SMALL as usize], position: 4096 };
+        // What is not unloaded no page changes.
+        let (mut map, start) = match opened {
+            true => (Map::unloaded(SMALL), Address::UNLOADED),
+            false => (Map::new(SMALL), Address::HOLE),
+        };
+        let mut model = Model::new(start, stored);
         for (step, (lba, blocks)) in &steps {
             model.run(&mut map, step);
             prop_assert_eq!(extents(&map, *lba, *blocks), model.extents(*lba, *blocks), "after {:?}", step);
@@ -434,20 +505,58 @@ fn trimming_piece_by_piece_gives_all_memory_back() {
     assert_eq!(map.memory_bytes(), size_of::<Map>());
 }
 
+fn reference() -> PageRef {
+    PageRef { pack: PackId([0; 16]), offset: 0, bytes: 100, hash: Hash([0; 32]) }
+}
+
 #[test]
-fn a_subtree_of_zeros_is_loaded_as_one_word() {
-    let mut map = Map::new(PEBIBYTE);
-    map.load_zero_subtree(2, 3);
-    let below = span(2);
+fn children_without_pages_are_known_with_their_parent() {
+    let mut map = Map::unloaded(PEBIBYTE);
+    let below = span(1);
+    map.fill(2, 3, &Page::Inner(vec![(5, Child::Zero), (9, Child::Page(reference()))]));
+    let start = 3 * span(2);
     assert_eq!(
-        extents(&map, 3 * below - 1, below + 2),
+        extents(&map, start - 1, span(2) + 2),
         [
-            extent(3 * below - 1, 1, Address::HOLE),
-            extent(3 * below, below, Address::ZERO),
-            extent(4 * below, 1, Address::HOLE)
+            extent(start - 1, 1, Address::UNLOADED),
+            extent(start, 5 * below, Address::HOLE),
+            extent(start + 5 * below, below, Address::ZERO),
+            extent(start + 6 * below, 3 * below, Address::HOLE),
+            extent(start + 9 * below, below, Address::UNLOADED),
+            extent(start + 10 * below, 1014 * below, Address::HOLE),
+            extent(start + 1024 * below, 1, Address::UNLOADED)
         ]
     );
-    assert_eq!(map.memory_bytes(), size_of::<Map>() + 24 * 1024);
+    assert_eq!(map.memory_bytes(), size_of::<Map>() + 2 * 24 * 1024);
+    check_shape(&map);
+}
+
+#[test]
+fn a_page_that_comes_late_says_nothing_of_what_has_changed() {
+    let mut map = Map::unloaded(PEBIBYTE);
+    map.replay_write(10, 2, LogPosition(4096));
+    drop(map.set_range(20, 5, Address::HOLE));
+    map.apply_run(&data(LEAF_BLOCKS, 7, 0), segment(1));
+    let page = |start| Page::Leaf(vec![LeafRun { start, blocks: 100, address: slot(9, start) }]);
+    map.fill(0, 0, &page(5));
+    map.fill(0, 1, &page(0));
+    map.fill(0, 1, &page(50));
+    assert_eq!(
+        extents(&map, 0, 2 * LEAF_BLOCKS),
+        [
+            extent(0, 5, Address::HOLE),
+            extent(5, 5, slot(9, 5)),
+            extent(10, 2, log(4096)),
+            extent(12, 8, slot(9, 12)),
+            extent(20, 5, Address::HOLE),
+            extent(25, 80, slot(9, 25)),
+            extent(105, LEAF_BLOCKS - 105, Address::HOLE),
+            extent(LEAF_BLOCKS, 7, slot(1, 0)),
+            extent(LEAF_BLOCKS + 7, 93, slot(9, 7)),
+            extent(LEAF_BLOCKS + 100, LEAF_BLOCKS - 100, Address::HOLE),
+        ]
+    );
+    check_shape(&map);
 }
 
 #[test]
@@ -478,12 +587,6 @@ fn many_runs_become_words_when_those_are_smaller() {
     assert_eq!(map.get(100), slot(1, 300));
     map.apply_run(&data(0, LEAF_BLOCKS, 0), segment(2));
     assert_eq!(map.memory_bytes(), size_of::<Map>() + 12);
-}
-
-#[test]
-#[should_panic(expected = "runs lie inside the volume")]
-fn a_leaf_with_runs_beyond_the_end_is_refused() {
-    Map::new(SMALL).load_leaf(3, &[LeafRun { start: 600, blocks: 101, address: Address::ZERO }]);
 }
 
 #[test]
