@@ -26,6 +26,8 @@ pub enum Bug {
     PublishedBlindly,
     /// W5: a part of a block is written over whatever came since its base was read.
     BaseNotChecked,
+    /// W4: a page that comes late is believed whatever has changed since.
+    FilledBlindly,
     /// W6: a seal leaves out what a later, unsealed write has overwritten.
     OverwrittenNotSealed,
     /// W9: a log chunk is used again before its blocks were applied.

@@ -42,6 +42,7 @@ scenarios! {
     store_faults "store-faults",
     late_puts "late-puts",
     checkpoint "checkpoint",
+    paging "paging",
     drain "drain",
     outage "outage",
     heads "heads",

@@ -90,6 +90,11 @@ fn w4_entries_are_published_in_any_order() {
 }
 
 #[test]
+fn w4_a_late_page_is_believed() {
+    caught_by(Bug::FilledBlindly, "paging", "expected");
+}
+
+#[test]
 fn w5_a_base_is_not_checked() {
     caught_by(Bug::BaseNotChecked, "parts", "expected");
 }

@@ -241,6 +241,12 @@ impl Map {
         self.root.fill(self.level, level, lba, page);
     }
 
+    /// Makes a leaf unloaded, whatever it held.
+    #[cfg(feature = "planted")]
+    pub fn forget(&mut self, leaf: u64) {
+        self.root.change_leaf(self.level, leaf, |node| *node = Node::Uniform(Address::UNLOADED));
+    }
+
     /// Lays one run of a committed segment over the map: the replay of a tail at open.
     pub fn apply_run(&mut self, run: &Run, id: SegmentId) {
         self.check(run.lba, run.blocks);

@@ -8,6 +8,9 @@ use esker_format::{
     page::Page,
 };
 
+#[cfg(feature = "planted")]
+use esker_io::{Bug, planted};
+
 use super::{Volume, blocks_of};
 use crate::{
     EngineError, Result, checkpoint,
@@ -155,7 +158,14 @@ impl Volume {
     pub(super) async fn load_map(&self, lba: u64, blocks: u64) -> Result<()> {
         // Without a root there are no pages, and nothing was ever unloaded.
         let Some(root) = *self.map_root.lock() else { return Ok(()) };
-        let fill = |place: Place, page: &Page| self.map.write().fill(place.level, place.index, page);
+        let fill = |place: Place, page: &Page| {
+            let mut map = self.map.write();
+            #[cfg(feature = "planted")]
+            if planted(Bug::FilledBlindly) && place.level == 0 {
+                map.forget(place.index);
+            }
+            map.fill(place.level, place.index, page);
+        };
         let range = lba..lba + blocks;
         checkpoint::load(self.pool.fetcher(), root, blocks_of(self.size_bytes), range, fill).await
     }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use esker_engine::volume::Limits;
-use esker_format::property::Durability;
+use esker_format::{BLOCK_BYTES, page::LEAF_BLOCKS, property::Durability};
 use esker_io::StoreErrorKind;
 
 use super::{Scenario, plain};
 use crate::{
     Request, StoreFault, When,
-    lab::{CHUNK_BYTES, Lab, Outcome, Setup, violation},
+    lab::{CHUNK_BYTES, Fall, Lab, Outcome, Setup, violation},
 };
 
 pub(super) fn all() -> Vec<Scenario> {
@@ -19,6 +19,7 @@ pub(super) fn all() -> Vec<Scenario> {
         plain("store-faults", store_faults),
         plain("late-puts", late_puts),
         plain("checkpoint", checkpoint),
+        Scenario { setup: two_leaves, ..plain("paging", paging) },
         plain("drain", drain),
         Scenario { setup: small_ephemeral, ..plain("outage", outage) },
         Scenario { setup: few_heads, ..plain("heads", heads) },
@@ -30,6 +31,11 @@ pub(super) fn all() -> Vec<Scenario> {
 pub(super) fn small_ephemeral() -> Setup {
     let limits = Limits { dirty_bytes_max: 32 * 4096, chunk_bytes: CHUNK_BYTES, ..Limits::default() };
     Setup { durability: Durability::Ephemeral, limits, ..Setup::default() }
+}
+
+/// A map of two leaves: the top page says nothing of blocks.
+fn two_leaves() -> Setup {
+    Setup { size_bytes: (LEAF_BLOCKS + 128) * BLOCK_BYTES as u64, ..Setup::default() }
 }
 
 /// Reclaim of heads begins at once.
@@ -130,6 +136,37 @@ fn checkpoint(lab: &mut Lab) -> Outcome {
     lab.write(11, 3)?;
     lab.run_ms(800)?;
     lab.read_all()
+}
+
+/// A volume is changed before the pages are read that say what was there: they come late, for a part of a block and
+/// for a read, and bring back nothing.
+fn paging(lab: &mut Lab) -> Outcome {
+    lab.open(0)?;
+    lab.write(LEAF_BLOCKS - 20, 60)?;
+    for round in 0..33 {
+        lab.write(LEAF_BLOCKS + round, 1)?;
+        lab.run_ms(620)?;
+    }
+    lab.drain()?;
+    for round in 0..2 {
+        lab.try_open(0)?.map_err(|error| violation(format!("the volume does not open: {error}")))?;
+        let lba = LEAF_BLOCKS + 8 * round;
+        lab.write(lba, 2)?;
+        lab.trim(lba + 2, 1)?;
+        lab.zero(lba + 3, 1)?;
+        let parts = [lab.fresh_bytes((lba + 4) * BLOCK_BYTES as u64 + 100, 50), lab.fresh(lba + 4, 1)];
+        for part in parts {
+            lab.change_later(0, part);
+        }
+        lab.write(lba + 1, 1)?;
+        lab.finish_later()?;
+        lab.read(lba, 8)?;
+        lab.write(LEAF_BLOCKS - 20, 3)?;
+        lab.run_ms(700)?;
+        lab.read(LEAF_BLOCKS - 20, 60)?;
+        lab.fall(0, Fall::Kill);
+    }
+    lab.open(0)
 }
 
 fn drain(lab: &mut Lab) -> Outcome {
