@@ -11,7 +11,7 @@ mod s3;
 pub use counted::{Counted, Traffic};
 pub use file::FileObjects;
 pub use memory::MemoryObjects;
-pub use open::{OpenError, open};
+pub use open::{OpenError, open, without_secrets};
 pub use retry::{Retry, RetryLimits};
 pub use s3::S3Objects;
 

@@ -46,8 +46,8 @@ pub fn open(url: &str) -> Result<Arc<dyn Objects>, OpenError> {
     }
 }
 
-/// The URL with `…` for what stands before an `@` and behind a `?`.
-fn without_secrets(url: &str) -> String {
+/// The URL with `…` for what stands before an `@` and behind a `?`: it may be a password.
+pub fn without_secrets(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),
