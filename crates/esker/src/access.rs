@@ -5,17 +5,30 @@ use std::{path::PathBuf, sync::Arc};
 use esker_control::Client;
 use esker_engine::pool::Pool;
 
-use crate::{data::DataDir, progress::during, store};
+use crate::{config, data::DataDir, progress::during, store};
 
 /// Decoded frames that a command keeps.
 const CACHE_BYTES: usize = 64 << 20;
 
+/// The option that says where the data directory is.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Local {
+    #[arg(long, value_name = "DIR", help = config::help("data"))]
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl Local {
+    /// The data directory.
+    pub(crate) fn directory(&self) -> PathBuf {
+        config::data_dir(self.data.as_deref(), &|name| std::env::var(name))
+    }
+}
+
 /// The options that say where things are.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Place {
-    /// The data directory; a daemon that runs on it is asked
-    #[arg(long, value_name = "DIR", default_value = "./esker-data")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) local: Local,
     /// The pool, opened directly: file://PATH or s3://BUCKET/PREFIX [default: that of the data directory]
     #[arg(long, value_name = "URL")]
     pub(crate) pool: Option<String>,
@@ -31,7 +44,7 @@ pub(crate) enum Access {
 
 impl Place {
     pub(crate) fn data(&self) -> DataDir {
-        DataDir::new(&self.data)
+        DataDir::new(&self.local.directory())
     }
 
     /// The daemon of the data directory, or the pool where none runs or another pool is named.
@@ -51,10 +64,15 @@ impl Place {
 
     /// The pool's URL.
     pub(crate) fn url(&self) -> anyhow::Result<String> {
-        match &self.pool {
-            Some(url) => Ok(url.clone()),
+        match self.named_pool() {
+            Some(url) => Ok(url),
             None => self.data().pool_url(),
         }
+    }
+
+    /// The pool that the command line or the environment names.
+    pub(crate) fn named_pool(&self) -> Option<String> {
+        config::pool_url(self.pool.as_deref(), &|name| std::env::var(name))
     }
 
     /// Opens the pool itself.

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod check;
+mod config;
 mod doctor;
 mod inspect;
 mod pool;
@@ -11,7 +12,7 @@ mod volume;
 
 use clap::Subcommand;
 
-use crate::exit::Exit;
+use crate::{exit::Exit, logging};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -24,6 +25,9 @@ pub(crate) enum Command {
     /// Make and describe pools
     #[command(subcommand)]
     Pool(pool::Command),
+    /// Write and check the file of settings
+    #[command(subcommand)]
+    Config(config::Command),
     /// Say what the running daemon does
     Status(status::Args),
     /// Verify every object and address that volumes can reach
@@ -38,10 +42,15 @@ pub(crate) enum Command {
 
 /// Runs a command.
 pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
+    // A daemon begins to log when it knows how much.
+    if !matches!(command, Command::Serve(_)) {
+        logging::start_command()?;
+    }
     match command {
         Command::Serve(args) => serve::run(args).await,
         Command::Volume(command) => volume::run(command).await,
         Command::Pool(command) => pool::run(command).await,
+        Command::Config(command) => config::run(command),
         Command::Status(args) => status::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,

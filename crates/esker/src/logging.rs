@@ -1,22 +1,22 @@
-//! What happens, on stderr. `ESKER_LOG` says how much, in the syntax of tracing's filters.
+//! What happens, on stderr, as the setting `log` says, in the syntax of tracing's filters.
 
 use std::io;
 
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::Command;
+use crate::config;
 
-const VARIABLE: &str = "ESKER_LOG";
+/// Starts the logging of a command: it tells only what is wrong, unless the environment wants more.
+pub(crate) fn start_command() -> anyhow::Result<()> {
+    let wanted = config::log_filter(&|name| std::env::var(name));
+    start(wanted.as_deref().unwrap_or("warn"))
+}
 
-/// Starts logging: a daemon tells what it does, other commands only what is wrong.
-pub(crate) fn start(command: &Command) -> anyhow::Result<()> {
-    let default = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
-    let filter = match std::env::var(VARIABLE) {
-        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text)
-            .with_context(|| format!("{VARIABLE} is {text:?}, expected for example info"))?,
-        _ => EnvFilter::new(default),
-    };
+/// Starts logging.
+pub(crate) fn start(filter: &str) -> anyhow::Result<()> {
+    let wrong = || format!("the setting log is {filter:?}, expected for example info");
+    let filter = EnvFilter::try_new(filter).with_context(wrong)?;
     // What cannot be written, to a full disk or a reader that is gone, is lost: the layer would say so with a macro
     // that panics for the same reason.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(false);

@@ -6,6 +6,7 @@ mod access;
 mod catalogue;
 mod cli;
 mod commands;
+mod config;
 mod daemon;
 mod data;
 mod errors;
@@ -36,7 +37,6 @@ fn main() {
 }
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
-    logging::start(&cli.command)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let exit = runtime.block_on(commands::run(cli.command));
     runtime.shutdown_timeout(LEFT_OVER);

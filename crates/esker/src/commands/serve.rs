@@ -9,22 +9,21 @@ mod stop;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use esker_control::api::DaemonState;
-use esker_engine::volume::Limits;
 use esker_frontend::nbd;
 use tokio::runtime::Handle;
 
-pub(crate) use select::VolumeArg;
 pub(crate) use start::{Settings, Started};
 pub(crate) use stop::{Drained, drain};
 
 use crate::{
-    access::Place,
+    access::Local,
     catalogue,
+    config::{self, Config, Given, VolumeArg, checked, help, parse_read_only, parse_volume},
     daemon::Daemon,
     exit::Exit,
+    logging,
     output::{complain, say},
     progress::during,
-    size,
 };
 use select::Selected;
 use signals::Signals;
@@ -35,52 +34,61 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 /// Options.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Settings in a file [default: esker.toml in the data directory, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    local: Local,
+    #[arg(long, value_name = "URL", help = help("pool"))]
+    pool: Option<String>,
     /// A volume to serve; made with this size if it is missing. May be given often
-    #[arg(long, value_name = "NAME[=SIZE]")]
+    #[arg(long, value_name = "NAME[=SIZE]", value_parser = parse_volume)]
     volume: Vec<VolumeArg>,
     /// A volume to serve read-only, as of its last commit, beside whoever writes it. May be given often
-    #[arg(long, value_name = "NAME")]
-    read_only: Vec<String>,
-    /// Serve NBD on this loopback address too, such as 127.0.0.1:10809
-    #[arg(long, value_name = "ADDR")]
-    tcp: Option<SocketAddr>,
-    /// The most log bytes of a volume that the store does not hold yet; at it writes wait
-    #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = size::parse_bound)]
-    dirty_bound: u64,
-    /// The same for all volumes of this daemon together
-    #[arg(long, value_name = "SIZE", default_value = "8G", value_parser = size::parse_bound)]
-    dirty_bound_total: u64,
-    /// Memory for decoded frames
-    #[arg(long, value_name = "SIZE", default_value = "256M", value_parser = size::parse)]
-    cache: u64,
-    /// Threads that compress and verify
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
-    cpu_threads: u16,
+    #[arg(long, value_name = "NAME", value_parser = parse_read_only)]
+    read_only: Vec<VolumeArg>,
+    #[arg(long, value_name = "ADDR", help = help("tcp"), value_parser = checked("tcp"))]
+    tcp: Option<String>,
+    #[arg(long, value_name = "SIZE", help = help("dirty_bound"), value_parser = checked("dirty_bound"))]
+    dirty_bound: Option<String>,
+    #[arg(
+        long, value_name = "SIZE", help = help("dirty_bound_total"), value_parser = checked("dirty_bound_total")
+    )]
+    dirty_bound_total: Option<String>,
+    #[arg(long, value_name = "SIZE", help = help("cache"), value_parser = checked("cache"))]
+    cache: Option<String>,
+    #[arg(long, value_name = "N", help = help("cpu_threads"), value_parser = checked("cpu_threads"))]
+    cpu_threads: Option<String>,
 }
 
 impl Args {
-    fn settings(&self) -> Settings {
-        Settings {
-            limits: Limits {
-                dirty_bytes_max: self.dirty_bound,
-                daemon_dirty_bytes_max: self.dirty_bound_total,
-                ..Limits::default()
-            },
-            cache_bytes: usize::try_from(self.cache).unwrap_or(usize::MAX),
-            cpu_threads: usize::from(self.cpu_threads),
-            make_pool: true,
-            ..Settings::of(&self.place)
-        }
+    fn config(self) -> anyhow::Result<Config> {
+        let flags = [
+            ("pool", self.pool),
+            ("tcp", self.tcp),
+            ("dirty_bound", self.dirty_bound),
+            ("dirty_bound_total", self.dirty_bound_total),
+            ("cache", self.cache),
+            ("cpu_threads", self.cpu_threads),
+        ];
+        let given = Given {
+            file: self.config,
+            data: self.local.data,
+            flags: flags.into_iter().filter_map(|(key, text)| Some((key, text?))).collect(),
+            volumes: self.volume.into_iter().chain(self.read_only).collect(),
+            environment: &|name| std::env::var(name),
+        };
+        config::load(given).config()
     }
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let config = args.config()?;
+    logging::start(&config.log)?;
     descriptors::allow_many();
     let mut signals = Signals::install()?;
     let started = tokio::select! {
-        started = during("opening the pool", args.settings().start()) => started?,
+        started = during("opening the pool", Settings::of_config(&config).start()) => started?,
         () = signals.next() => return Ok(Exit::Done),
     };
     let daemon = started.daemon.clone();
@@ -90,7 +98,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         esker_control::Limits::default(),
     )?;
     let selected = tokio::select! {
-        selected = select::select(&started, &args.volume, &args.read_only) => selected?,
+        selected = select::select(&started, &config.volumes) => selected?,
         () = signals.next() => return Ok(Exit::Done),
     };
     let mut opening = tokio::spawn(select::open_all(daemon.clone(), selected.clone()));
@@ -102,7 +110,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let mut failed = None;
     let mut server = None;
     if !stopping {
-        match listen(&started, args.tcp) {
+        match listen(&started, config.tcp) {
             Ok(nbd) => {
                 // Whoever started this may not read it any more.
                 let _ = say(&ready(&started, &nbd));

@@ -3,7 +3,7 @@
 use esker_control::api::{Served, Status};
 
 use crate::{
-    access::Place,
+    access::{Local, Place},
     exit::Exit,
     output::{Output, Table},
     size,
@@ -12,15 +12,14 @@ use crate::{
 /// Options.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The data directory of the daemon
-    #[arg(long, value_name = "DIR", default_value = "./esker-data")]
-    data: std::path::PathBuf,
+    #[command(flatten)]
+    local: Local,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let place = Place { data: args.data, pool: None };
+    let place = Place { local: args.local, pool: None };
     let Some(client) = place.daemon().await? else {
         let socket = place.data().control_socket();
         anyhow::bail!("no daemon answers at {}; esker serve starts one", socket.display());

@@ -2,6 +2,7 @@
 
 mod bench;
 mod commands;
+mod config;
 mod documents;
 mod log;
 mod objects;

@@ -7,7 +7,7 @@
 //! What is not named is opened only when that takes nothing from anybody: the volume is released, or this very
 //! directory was the last to write it.
 
-use std::{collections::BTreeSet, str::FromStr, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::Context;
 use esker_control::api::{CreateVolume, OpenVolume};
@@ -18,36 +18,14 @@ use esker_engine::{
 use esker_format::{
     head::{Head, HeadKind},
     ids::VolumeId,
-    names,
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::Started;
-use crate::{catalogue, daemon::Daemon, size};
+use crate::{catalogue, config::VolumeArg, daemon::Daemon, size};
 
 /// Volumes that are looked at or opened at the same time.
 const VOLUMES_AT_ONCE: usize = 8;
-
-/// A volume as the command line names it.
-#[derive(Debug, Clone)]
-pub(crate) struct VolumeArg {
-    name: String,
-    /// Absent: it must exist.
-    size_bytes: Option<u64>,
-}
-
-impl FromStr for VolumeArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, size_bytes) = match text.split_once('=') {
-            Some((name, size)) => (name, Some(size::parse(size)?)),
-            None => (text, None),
-        };
-        names::valid_volume_name(name).map_err(|error| error.to_string())?;
-        Ok(Self { name: name.to_owned(), size_bytes })
-    }
-}
 
 /// What is to be opened.
 #[derive(Debug, Clone, Default)]
@@ -73,31 +51,23 @@ impl Selected {
 }
 
 /// Makes what is missing, and says what is to be opened.
-pub(crate) async fn select(
-    started: &Started,
-    named: &[VolumeArg],
-    read_only: &[String],
-) -> anyhow::Result<Selected> {
+pub(crate) async fn select(started: &Started, named: &[VolumeArg]) -> anyhow::Result<Selected> {
     let pool = started.daemon.host.pool();
     let mut selected = Selected { known: pool.names().await?, open: Vec::new() };
     for wanted in named {
-        anyhow::ensure!(
-            !read_only.contains(&wanted.name),
-            "volume {} is named twice, for writing and read-only",
-            wanted.name
-        );
+        let twice =
+            named.iter().any(|other| other.name == wanted.name && other.read_only != wanted.read_only);
+        anyhow::ensure!(!twice, "volume {} is named twice, for writing and read-only", wanted.name);
         make_or_compare(pool, &selected.known, wanted).await?;
-        selected.open.push((wanted.name.clone(), false));
+        selected.open.push((wanted.name.clone(), wanted.read_only));
     }
-    selected.open.extend(read_only.iter().map(|name| (name.clone(), true)));
-    let everything = named.is_empty() && read_only.is_empty();
-    let unnamed = unnamed(started, &selected, everything)?;
+    let unnamed = unnamed(started, &selected, named.is_empty())?;
     selected.open.extend(unclaimed(started, unnamed).await.into_iter().map(|name| (name, false)));
     Ok(selected)
 }
 
 async fn make_or_compare(pool: &Pool, known: &[NamedVolume], wanted: &VolumeArg) -> anyhow::Result<()> {
-    let VolumeArg { name, size_bytes } = wanted;
+    let VolumeArg { name, size_bytes, .. } = wanted;
     let Some(size_bytes) = *size_bytes else { return Ok(()) };
     let existing = known.iter().find(|known| known.name == *name);
     let Some(existing) = existing else {

@@ -12,9 +12,9 @@ use esker_format::{ids::DirectoryId, property::Properties};
 use esker_io::DirectoryLock;
 use tokio::runtime::Handle;
 
-use crate::{access::Place, daemon::Daemon, data::DataDir, store};
+use crate::{access::Place, config::Config, daemon::Daemon, data::DataDir, store};
 
-/// Decoded frames that a daemon keeps when nobody says how many.
+/// Decoded frames that a daemon keeps which only recovers.
 const CACHE_BYTES: usize = 256 << 20;
 
 /// How to start.
@@ -38,15 +38,31 @@ pub(crate) struct Started {
 }
 
 impl Settings {
-    /// The settings that hold when nobody says anything.
+    /// The settings of a daemon that only recovers a volume.
     pub(crate) fn of(place: &Place) -> Settings {
         Settings {
             data: place.data(),
-            pool: place.pool.clone(),
+            pool: place.named_pool(),
             limits: Limits::default(),
             cache_bytes: CACHE_BYTES,
             cpu_threads: 2,
             make_pool: false,
+        }
+    }
+
+    /// The settings of a daemon that serves.
+    pub(crate) fn of_config(config: &Config) -> Settings {
+        Settings {
+            data: DataDir::new(&config.data),
+            pool: config.pool.clone(),
+            limits: Limits {
+                dirty_bytes_max: config.dirty_bound,
+                daemon_dirty_bytes_max: config.dirty_bound_total,
+                ..Limits::default()
+            },
+            cache_bytes: usize::try_from(config.cache).unwrap_or(usize::MAX),
+            cpu_threads: usize::from(config.cpu_threads),
+            make_pool: true,
         }
     }
 
