@@ -20,7 +20,7 @@ use esker_format::{
     names,
     segment::SegmentIndex,
 };
-use esker_io::{Listed, Objects, Range, StoreError, StoreErrorKind, World, objects::Retry};
+use esker_io::{Listed, Objects, Range, StoreError, StoreErrorKind, World, objects::Retry, sync::Counter};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use plan::Part;
@@ -69,6 +69,9 @@ pub struct Fetcher {
     pages: Cache<PageKey, CachedPage>,
     page_flights: Flights<PageKey, CachedPage>,
     gets: Permits,
+    /// Frames that reads found in the cache, and frames that they had to wait for.
+    hits: Counter,
+    misses: Counter,
 }
 
 /// What a fetcher holds at the moment.
@@ -84,6 +87,10 @@ pub struct Usage {
     pub frames_in_flight: usize,
     /// GETs of frames, indexes and pages that are under way.
     pub gets_in_flight: usize,
+    /// How often a read found a frame in the cache, since the start.
+    pub frame_hits: u64,
+    /// How often a read had to wait for a frame.
+    pub frame_misses: u64,
 }
 
 impl Fetcher {
@@ -101,6 +108,8 @@ impl Fetcher {
             pages: Cache::new(PAGE_CACHE_BYTES, PAGE_BYTES),
             page_flights: Flights::new(),
             gets: Permits::new(GETS_IN_FLIGHT_MAX),
+            hits: Counter::default(),
+            misses: Counter::default(),
         }
     }
 
@@ -109,7 +118,8 @@ impl Fetcher {
     pub fn try_read(&self, parts: &[Part], buffer: &mut [u8]) -> bool {
         check_parts(parts, buffer);
         let mut last: Option<(SegmentId, Arc<SegmentIndex>)> = None;
-        parts.iter().all(|part| {
+        let mut hits = 0;
+        let here = parts.iter().all(|part| {
             let id = part.place().0;
             if last.as_ref().is_none_or(|(known, _)| *known != id) {
                 last = self.indexes.get(&id).map(|opened| (id, opened.index));
@@ -119,13 +129,21 @@ impl Fetcher {
             // A contradiction between map and segment is `read`'s to report.
             let pieces = plan::each_piece(part, index, |frame, piece| {
                 match self.frames.get(&(id, frame.first_slot)) {
-                    Some(bytes) => piece.copy(&bytes, buffer),
+                    Some(bytes) => {
+                        piece.copy(&bytes, buffer);
+                        hits += 1;
+                    }
                     None => all = false,
                 }
                 all
             });
             pieces.is_ok() && all
-        })
+        });
+        // Else they are asked for again, and counted then.
+        if here {
+            self.hits.add(hits);
+        }
+        here
     }
 
     /// Fills in all parts.
@@ -190,6 +208,8 @@ impl Fetcher {
             page_bytes: self.pages.bytes(),
             frames_in_flight: self.frame_flights.len(),
             gets_in_flight: GETS_IN_FLIGHT_MAX - self.gets.free(),
+            frame_hits: self.hits.sum(),
+            frame_misses: self.misses.sum(),
         }
     }
 

@@ -73,6 +73,16 @@ impl Host {
         }
     }
 
+    /// Log bytes of all volumes that the store does not hold.
+    pub fn dirty_bytes(&self) -> u64 {
+        self.budget.used()
+    }
+
+    /// The bound on them.
+    pub fn dirty_bytes_max(&self) -> u64 {
+        self.budget.max()
+    }
+
     /// All open volumes, by name.
     pub fn volumes(&self) -> Vec<Arc<Volume>> {
         let open = |slot: &Slot| if let Slot::Open(volume) = slot { Some(volume.clone()) } else { None };

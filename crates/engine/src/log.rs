@@ -232,6 +232,16 @@ impl Log {
         self.records.load(std::sync::atomic::Ordering::Acquire)
     }
 
+    /// Monotonic milliseconds of the oldest record that no applied commit covers.
+    pub(crate) fn oldest_ms(&self) -> Option<u64> {
+        self.appender.lock().oldest_ms()
+    }
+
+    /// Files that the log has, in use and spare.
+    pub(crate) fn files(&self) -> usize {
+        self.appender.lock().files()
+    }
+
     /// What no seal has taken yet.
     pub(crate) fn backlog(&self) -> Backlog {
         self.appender.lock().backlog()

@@ -4,12 +4,14 @@
 //! interleavings can stand in for them in one place. A poisoned lock means that a thread panicked
 //! halfway through a change; what it guards is no longer believed, and the wrappers panic.
 
+mod counter;
 mod event;
 mod lock;
 mod select;
 #[allow(unsafe_code)]
 mod sharded;
 
+pub use counter::Counter;
 pub use event::Event;
 pub use lock::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use select::{Either, either, timeout};

@@ -30,6 +30,7 @@ impl Fetcher {
         buffer: &mut [u8],
     ) -> Result<()> {
         let (mut leads, mut waits) = (Vec::new(), Vec::new());
+        let before = missing.len();
         missing.retain(|key, wanted| {
             match self.frame_flights.join(key, || self.frames.get(key)) {
                 Role::Ready(bytes) => {
@@ -41,6 +42,8 @@ impl Fetcher {
             }
             true
         });
+        self.hits.add((before - missing.len()) as u64);
+        self.misses.add(missing.len() as u64);
         // First our own GETs, to their end, and only then others': two reads never wait for each other.
         let gets: Vec<_> = windows(leads).into_iter().map(|window| self.get_window(window)).collect();
         let mut gets = stream::iter(gets).buffer_unordered(GETS_PER_READ);

@@ -115,6 +115,11 @@ fn a_cached_read_costs_no_request() {
     store.requests.lock().clear();
     block_on(read(&fetcher, &parts, 64)).unwrap();
     assert_eq!(store.requests.lock().len(), 0);
+    let frames = fetcher.usage().frame_misses;
+    assert!(frames >= 2, "64 blocks are several frames");
+    assert_eq!(fetcher.usage().frame_hits, frames);
+    assert!(fetcher.try_read(&parts, &mut [0; 64 * BLOCK_BYTES]));
+    assert_eq!((fetcher.usage().frame_hits, fetcher.usage().frame_misses), (2 * frames, frames));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{EngineError, Result};
 
+mod figures;
 #[cfg(feature = "planted")]
 mod late;
 mod room;

@@ -173,6 +173,11 @@ impl ChunkFiles {
         }
     }
 
+    /// Files that chunks are in, and spares.
+    pub(super) fn count(&self) -> usize {
+        self.in_use + self.spares.len()
+    }
+
     /// An opening goes on with so many chunks that hold records.
     pub(super) fn adopt(&mut self, replayed: usize) {
         self.in_use = replayed;

@@ -49,6 +49,10 @@ pub struct VolumeStatus {
     pub tail_segments: usize,
     /// Memory of the map in bytes.
     pub map_bytes: usize,
+    /// Age of the oldest write that the store does not hold, in milliseconds; 0 when it holds all.
+    pub lag_ms: u64,
+    /// Files of the log, in use and spare.
+    pub log_files: usize,
 }
 
 impl Volume {
@@ -56,6 +60,8 @@ impl Volume {
     pub fn status(&self) -> VolumeStatus {
         let committed = self.writer.as_ref().map(|writer| *writer.committed.lock()).unwrap_or_default();
         let log = self.writer.as_ref().map(|writer| &writer.log);
+        let oldest_ms = log.and_then(|log| log.oldest_ms());
+        let now_ms = self.pool.world().clock.monotonic().as_millis() as u64;
         VolumeStatus {
             name: self.name.clone(),
             id: self.id.to_string(),
@@ -71,6 +77,8 @@ impl Volume {
             epoch: committed.epoch,
             tail_segments: committed.tail_segments,
             map_bytes: self.map.read().memory_bytes(),
+            lag_ms: oldest_ms.map_or(0, |oldest_ms| now_ms.saturating_sub(oldest_ms)),
+            log_files: log.map_or(0, |log| log.files()),
         }
     }
 }

@@ -17,14 +17,11 @@ use crate::{
     log::{Entry, Payload},
 };
 
-/// Rule W4: a writer that is slow between its append and its publish is waited for, even when the pipeline has
-/// uploaded and committed the record meanwhile.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_is_applied_only_after_it_was_published() {
+async fn host(store: &str) -> (tempfile::TempDir, Host) {
     let directory = tempfile::tempdir().unwrap();
     let world = World {
         disk: Arc::new(LocalDisk::open(directory.path()).unwrap()),
-        objects: objects::open("memory://published").unwrap(),
+        objects: objects::open(store).unwrap(),
         clock: Arc::new(SystemClock::new()),
         random: Arc::new(SystemRandom),
         cpu: Arc::new(InlineCpu),
@@ -34,6 +31,34 @@ async fn a_record_is_applied_only_after_it_was_published() {
         tokio::spawn(work);
     });
     let host = Host::new(pool, DirectoryId([1; 16]), Limits::default(), spawn);
+    (directory, host)
+}
+
+/// The age of what only the log holds, and the log's files.
+#[tokio::test]
+async fn a_status_says_how_far_the_store_is_behind() {
+    let (_directory, host) = host("memory://behind").await;
+    let properties = Properties { durability: Some(Durability::Ephemeral), compression: None };
+    let volume = host.create("v", 1 << 20, properties).await.unwrap();
+    assert_eq!((volume.status().lag_ms, host.dirty_bytes()), (0, 0));
+    let mut scratch = Scratch::default();
+    for _ in 0..2 {
+        volume.change(&[Change::Write { offset: 0, data: &[7; BLOCK_BYTES] }], &mut scratch);
+        assert!(matches!(scratch.steps[..], [WriteStep::Done]));
+        volume.pool.world().clock.sleep(std::time::Duration::from_millis(30)).await;
+    }
+    let status = volume.status();
+    assert!((60..60_000).contains(&status.lag_ms), "of the older write: {}", status.lag_ms);
+    assert_eq!((status.log_files, host.dirty_bytes()), (1, status.dirty_bytes));
+    assert!(host.drain().await.is_empty());
+    assert_eq!((volume.status().lag_ms, host.dirty_bytes()), (0, 0));
+}
+
+/// Rule W4: a writer that is slow between its append and its publish is waited for, even when the pipeline has
+/// uploaded and committed the record meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_is_applied_only_after_it_was_published() {
+    let (_directory, host) = host("memory://published").await;
     let properties = Properties { durability: Some(Durability::Bounded { seconds: 1 }), compression: None };
     let volume = host.create("v", 1 << 20, properties).await.unwrap();
     volume.map.write().inflate(0, 1);

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// How many readers can come and go without touching each other's cache lines.
-const SHARDS: usize = 8;
+pub(super) const SHARDS: usize = 8;
 
 /// One shard; two lines apart, since processors fetch lines in pairs.
 #[repr(align(128))]
@@ -84,7 +84,7 @@ impl<T> std::fmt::Debug for Sharded<T> {
 }
 
 /// Threads are dealt out to the shards in turn, at each thread's first read.
-fn shard_of_this_thread() -> usize {
+pub(super) fn shard_of_this_thread() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
