@@ -69,6 +69,9 @@ pub struct Extent {
 
 /// A volume as a front end sees it. All methods may be called from many threads at once.
 pub trait Device: Send + Sync + 'static {
+    /// The volume's name.
+    fn name(&self) -> &str;
+
     /// The volume's size. Every other call stays below it.
     fn size_bytes(&self) -> u64;
 

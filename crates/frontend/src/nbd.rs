@@ -32,9 +32,11 @@ mod server;
 mod socket;
 mod spin;
 mod status;
+mod traffic;
 mod transmission;
 mod wire;
 
 pub use limits::Limits;
 pub use listen::{Listeners, ServerError};
 pub use server::Server;
+pub use traffic::{Kind, Latency, Timed, Traffic};

@@ -20,6 +20,10 @@ thread_local! {
 }
 
 impl Device for Volume {
+    fn name(&self) -> &str {
+        Volume::name(self)
+    }
+
     fn size_bytes(&self) -> u64 {
         Volume::size_bytes(self)
     }

@@ -4,6 +4,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use tokio::runtime::Handle;
@@ -12,6 +13,7 @@ use super::{
     bell::Bell,
     limits::{LATER_BYTES_MAX, LATER_REQUESTS_MAX},
     status::Status,
+    traffic::Timed,
 };
 use crate::{Device, Failure, Owned};
 
@@ -25,6 +27,16 @@ pub(crate) enum Finished {
     Read { cookie: u64, offset: u64, result: Result<Vec<u8>, Failure> },
 }
 
+/// What a task did and when its request came, where that is timed.
+pub(crate) type Asked = Option<(Timed, Instant)>;
+
+struct Outcome {
+    /// Bytes that the task held.
+    bytes: usize,
+    asked: Asked,
+    finished: Finished,
+}
+
 /// A connection's tasks.
 pub(crate) struct Later {
     runtime: Handle,
@@ -35,12 +47,12 @@ pub(crate) struct Later {
 }
 
 struct Done {
-    results: Mutex<Vec<(usize, Finished)>>,
+    results: Mutex<Vec<Outcome>>,
     bell: Bell,
 }
 
 impl Done {
-    fn results(&self) -> MutexGuard<'_, Vec<(usize, Finished)>> {
+    fn results(&self) -> MutexGuard<'_, Vec<Outcome>> {
         // A push cannot leave the list half changed.
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,17 +80,25 @@ impl Later {
     }
 
     /// What has finished since the last call. It counts no longer: send it before anything else is started.
-    pub(crate) fn collect(&mut self) -> Vec<Finished> {
+    pub(crate) fn collect(&mut self) -> Vec<(Asked, Finished)> {
         self.done.bell.silence();
         let results = std::mem::take(&mut *self.done.results());
         self.requests -= results.len();
-        self.bytes -= results.iter().map(|(bytes, _)| bytes).sum::<usize>();
-        results.into_iter().map(|(_, finished)| finished).collect()
+        self.bytes -= results.iter().map(|outcome| outcome.bytes).sum::<usize>();
+        results.into_iter().map(|outcome| (outcome.asked, outcome.finished)).collect()
     }
 
-    pub(crate) fn read(&mut self, device: Arc<dyn Device>, cookie: u64, offset: u64, length: usize) {
+    /// `came` is when the request came.
+    pub(crate) fn read(
+        &mut self,
+        device: Arc<dyn Device>,
+        cookie: u64,
+        offset: u64,
+        length: usize,
+        came: Instant,
+    ) {
         let lost = Finished::Read { cookie, offset, result: Err(Failure::Io) };
-        let token = self.token(length, lost);
+        let token = self.token(length, Some((Timed::Read, came)), lost);
         self.runtime.spawn(async move {
             let result = device.read_later(offset, length).await;
             let result =
@@ -87,8 +107,17 @@ impl Later {
         });
     }
 
-    pub(crate) fn change(&mut self, device: Arc<dyn Device>, cookie: u64, change: Owned, fua: bool) {
-        let token = self.token(change.data_bytes(), lost(cookie));
+    /// `came` is when the request came.
+    pub(crate) fn change(
+        &mut self,
+        device: Arc<dyn Device>,
+        cookie: u64,
+        change: Owned,
+        fua: bool,
+        came: Instant,
+    ) {
+        let timed = if fua { Timed::Flush } else { Timed::Write };
+        let token = self.token(change.data_bytes(), Some((timed, came)), lost(cookie));
         self.runtime.spawn(async move {
             let mut result = device.clone().change_later(change).await;
             if result.is_ok() && fua {
@@ -101,7 +130,7 @@ impl Later {
     }
 
     pub(crate) fn cache(&mut self, device: Arc<dyn Device>, cookie: u64, offset: u64, length: u64) {
-        let token = self.token(0, lost(cookie));
+        let token = self.token(0, None, lost(cookie));
         self.runtime.spawn(async move {
             let result = device.cache(offset, length).await;
             token.complete(Finished::Status { cookie, result });
@@ -109,17 +138,17 @@ impl Later {
     }
 
     pub(crate) fn status(&mut self, device: Arc<dyn Device>, cookie: u64, status: Status) {
-        let token = self.token(0, Finished::Extents { cookie, result: Err(Failure::Io) });
+        let token = self.token(0, None, Finished::Extents { cookie, result: Err(Failure::Io) });
         self.runtime.spawn(async move {
             let result = status.ask_later(device).await;
             token.complete(Finished::Extents { cookie, result });
         });
     }
 
-    fn token(&mut self, bytes: usize, lost: Finished) -> Token {
+    fn token(&mut self, bytes: usize, asked: Asked, lost: Finished) -> Token {
         self.requests += 1;
         self.bytes += bytes;
-        Token { done: self.done.clone(), bytes, result: Some(lost) }
+        Token { done: self.done.clone(), bytes, asked, result: Some(lost) }
     }
 }
 
@@ -132,6 +161,7 @@ fn lost(cookie: u64) -> Finished {
 struct Token {
     done: Arc<Done>,
     bytes: usize,
+    asked: Asked,
     result: Option<Finished>,
 }
 
@@ -143,10 +173,10 @@ impl Token {
 
 impl Drop for Token {
     fn drop(&mut self) {
-        let Some(result) = self.result.take() else { return };
+        let Some(finished) = self.result.take() else { return };
         let first = {
             let mut results = self.done.results();
-            results.push((self.bytes, result));
+            results.push(Outcome { bytes: self.bytes, asked: self.asked, finished });
             results.len() == 1
         };
         if first {

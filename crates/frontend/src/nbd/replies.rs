@@ -12,6 +12,8 @@ pub(crate) struct Replies {
     used: usize,
     /// Where the read whose room was given last begins.
     mark: usize,
+    /// Replies that are errors.
+    errors: u64,
 }
 
 /// Which read some bytes answer.
@@ -47,7 +49,13 @@ impl Replies {
         }
     }
 
+    /// How many replies were errors since the last call.
+    pub(crate) fn take_errors(&mut self) -> u64 {
+        std::mem::take(&mut self.errors)
+    }
+
     pub(crate) fn simple(&mut self, cookie: u64, errno: Errno) {
+        self.errors += u64::from(errno != Errno::NONE);
         let room = self.room(16);
         room[..4].copy_from_slice(&wire::SIMPLE_REPLY_MAGIC.to_be_bytes());
         room[4..8].copy_from_slice(&errno.0.to_be_bytes());
@@ -59,6 +67,7 @@ impl Replies {
         if !structured {
             return self.simple(cookie, errno);
         }
+        self.errors += 1;
         self.chunk(cookie, chunk::ERROR, true, 6);
         let room = self.room(6);
         room[..4].copy_from_slice(&errno.0.to_be_bytes());

@@ -1,7 +1,7 @@
 //! Accepting connections, counting them, and stopping.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     net::SocketAddr,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering},
@@ -18,6 +18,7 @@ use super::{
     limits::Limits,
     listen::{Listener, Listeners, ServerError},
     socket::{self, Socket},
+    traffic::{Meter, Traffic},
     transmission::{End, Orders, Transmission},
 };
 use crate::Exports;
@@ -44,6 +45,10 @@ struct Shared {
 struct Open {
     next: u64,
     sockets: HashMap<u64, Arc<Socket>>,
+    /// What the connections serve, with their volumes' names.
+    meters: HashMap<u64, (String, Arc<Meter>)>,
+    /// What closed connections have served, by volume.
+    closed: BTreeMap<String, Traffic>,
 }
 
 impl Server {
@@ -98,6 +103,18 @@ impl Server {
     /// How many connections are open.
     pub fn connections(&self) -> usize {
         self.shared.open().sockets.len()
+    }
+
+    /// What was served since the start, by volume.
+    pub fn traffic(&self) -> BTreeMap<String, Traffic> {
+        let open = self.shared.open();
+        let mut traffic = open.closed.clone();
+        for (volume, meter) in open.meters.values() {
+            let sum = traffic.entry(volume.clone()).or_default();
+            sum.add(&meter.traffic());
+            sum.connections += 1;
+        }
+        traffic
     }
 
     /// Stops accepting and removes the socket file, lets requests in progress finish, refuses later ones with
@@ -224,7 +241,10 @@ impl Guard {
         socket.send_timeout(shared.limits.send_timeout)?;
         let patience = shared.limits.send_timeout;
         let runtime = shared.runtime.clone();
-        let mut transmission = Transmission::new(socket, &shared.orders, &session, runtime, patience)?;
+        let meter = Arc::<Meter>::default();
+        let volume = session.device.name().to_owned();
+        shared.open().meters.insert(self.number, (volume, meter.clone()));
+        let mut transmission = Transmission::new(socket, &shared.orders, &session, meter, runtime, patience)?;
         Ok((session.name.clone(), transmission.run()))
     }
 }
@@ -232,9 +252,14 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         // Also ends the connection for the client where the socket is still held for a moment elsewhere.
-        if let Some(socket) = self.shared.open().sockets.remove(&self.number) {
+        let mut open = self.shared.open();
+        if let Some(socket) = open.sockets.remove(&self.number) {
             socket.close();
         }
+        if let Some((volume, meter)) = open.meters.remove(&self.number) {
+            open.closed.entry(volume).or_default().add(&meter.traffic());
+        }
+        drop(open);
         self.shared.closed.notify_all();
     }
 }

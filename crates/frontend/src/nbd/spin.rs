@@ -47,27 +47,36 @@ pub(crate) struct Spin {
     sleeps: u32,
     /// How many it will be after the next spin that finds nothing.
     penalty: u32,
+    /// When the last wait found something.
+    found: Instant,
     now: fn() -> Instant,
 }
 
 impl Spin {
     pub(crate) fn new() -> Spin {
-        Spin { pause: PAUSE_MAX, sleeps: 0, penalty: SLEEPS.0, now: Instant::now }
+        let now = Instant::now;
+        Spin { pause: PAUSE_MAX, sleeps: 0, penalty: SLEEPS.0, found: now(), now }
     }
 
-    /// Calls `look` until it finds something, as long as that may pay; then `sleep`, which waits.
+    /// When the last wait found something.
+    pub(crate) fn found(&self) -> Instant {
+        self.found
+    }
+
+    /// Calls `look` until it finds something, as long as that may pay; then `sleep`, which waits. `begun` is now.
     pub(crate) fn wait<T, E>(
         &mut self,
+        begun: Instant,
         mut look: impl FnMut() -> Result<Option<T>, E>,
         sleep: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let begun = (self.now)();
         let found = if self.may_spin() { self.spin(begun, &mut look)? } else { None };
         let found = match found {
             Some(found) => found,
             None => sleep()?,
         };
-        self.pause = (self.pause * 3 + ((self.now)() - begun).min(PAUSE_MAX)) / 4;
+        self.found = (self.now)();
+        self.pause = (self.pause * 3 + (self.found - begun).min(PAUSE_MAX)) / 4;
         Ok(found)
     }
 
@@ -145,7 +154,7 @@ mod tests {
             looks.set(looks.get() + 1);
             Ok::<_, Infallible>((looks.get() > after).then_some(()))
         };
-        let Ok(()) = spin.wait(look, || {
+        let Ok(()) = spin.wait(NOW.get(), look, || {
             slept.set(true);
             Ok(())
         });

@@ -2,6 +2,7 @@
 
 mod changes;
 mod large;
+mod waiting;
 
 use std::{
     fmt, io,
@@ -17,17 +18,18 @@ use tokio::runtime::Handle;
 use super::{
     batch::{Batch, Next},
     handshake::Session,
-    later::{Finished, Later},
+    later::Later,
     limits::{READ_PIECE_BYTES, REPLY_BYTES_FULL},
     receive::Receive,
     replies::{ReadPiece, Replies},
     request::Facts,
-    socket::{self, Socket},
+    socket::Socket,
     spin::Spin,
     status::Status,
+    traffic::{Kind, Meter, Tally, Timed},
     wire::{Errno, Request, command, command_flag},
 };
-use crate::{Device, Extent, Failure, Step};
+use crate::{Device, Extent, Step};
 
 /// Why a transmission ended.
 #[derive(Debug)]
@@ -79,6 +81,8 @@ pub(crate) struct Transmission<'a> {
     replies: Replies,
     later: Later,
     spin: Spin,
+    tally: Tally,
+    meter: Arc<Meter>,
     /// When the next change may be made.
     resume: Option<Instant>,
     /// Room, empty between batches.
@@ -92,6 +96,7 @@ impl<'a> Transmission<'a> {
         socket: &'a Socket,
         orders: &'a Orders,
         session: &Session,
+        meter: Arc<Meter>,
         runtime: Handle,
         patience: Duration,
     ) -> io::Result<Transmission<'a>> {
@@ -105,6 +110,8 @@ impl<'a> Transmission<'a> {
             replies: Replies::default(),
             later: Later::new(runtime)?,
             spin: Spin::new(),
+            tally: Tally::new(),
+            meter,
             resume: None,
             batch: Batch::default(),
             steps: Vec::new(),
@@ -114,9 +121,9 @@ impl<'a> Transmission<'a> {
 
     /// Serves until the client leaves or must be left.
     pub(crate) fn run(&mut self) -> End {
-        match self.serve() {
-            Ok(end) | Err(end) => end,
-        }
+        let (Ok(end) | Err(end)) = self.serve();
+        self.settle(Instant::now());
+        end
     }
 
     fn serve(&mut self) -> Result<End, End> {
@@ -138,13 +145,16 @@ impl<'a> Transmission<'a> {
         }
     }
 
-    /// One receive; replies of tasks that finish while it waits are sent.
+    /// One receive; replies of tasks that finish while it waits are sent. What was received before is done.
     fn receive(&mut self, room: &mut [u8]) -> Result<usize, End> {
+        let mut begun = Instant::now();
+        self.settle(begun);
         while !self.later.is_empty() {
             let ready = self.socket.wait(self.later.bell())?;
             if ready.bell {
                 self.send_finished()?;
             }
+            begun = Instant::now();
             if ready.socket {
                 break;
             }
@@ -152,7 +162,14 @@ impl<'a> Transmission<'a> {
         let (socket, room) = (self.socket, std::cell::RefCell::new(room));
         let look = || socket.receive_now(&mut room.borrow_mut());
         let sleep = || socket.receive(&mut room.borrow_mut());
-        Ok(self.spin.wait(look, sleep)?)
+        let received = self.spin.wait(begun, look, sleep)?;
+        self.tally.came = self.spin.found();
+        Ok(received)
+    }
+
+    /// What was served until now goes to the meter.
+    fn settle(&mut self, now: Instant) {
+        self.tally.settle(now, self.replies.take_errors(), &self.meter);
     }
 
     /// Serves all complete requests; says how many bytes they were and what comes next.
@@ -166,6 +183,7 @@ impl<'a> Transmission<'a> {
         };
         let mut batch: Batch<'_> = std::mem::take(&mut self.batch);
         let (used, next) = batch.parse(input, &facts);
+        batch.flushes.iter().for_each(|_| self.tally.request(Kind::Flush, 0));
         if batch.changes.is_empty() || self.may_change() {
             self.changes(&batch.changes, &batch.tickets, &mut batch.flushes)?;
             self.others(&batch)?;
@@ -203,6 +221,12 @@ impl<'a> Transmission<'a> {
     }
 
     fn other(&mut self, request: &Request) -> Result<(), End> {
+        let kind = match request.command {
+            command::READ => Kind::Read,
+            command::CACHE => Kind::Cache,
+            _ => Kind::Status,
+        };
+        self.tally.request(kind, request.length.into());
         match request.command {
             command::READ => self.read(request),
             command::CACHE if request.length == 0 => {
@@ -230,6 +254,7 @@ impl<'a> Transmission<'a> {
             } else {
                 self.replies.simple(cookie, Errno::NONE)
             }
+            self.tally.answered(Timed::Read, 1);
             return Ok(());
         }
         let whole = !structured || request.has(command_flag::DF);
@@ -247,18 +272,19 @@ impl<'a> Transmission<'a> {
                 Step::Failed(failure) => {
                     self.replies.take_back();
                     self.replies.failed_read(cookie, failure.into(), structured);
-                    return Ok(());
+                    break;
                 }
                 Step::Later => {
                     self.replies.take_back();
                     // Everything that is left goes as one, so that what is far away comes in parallel.
                     let length = (end - offset) as usize;
                     self.make_room(length)?;
-                    self.later.read(self.device.clone(), cookie, offset, length);
+                    self.later.read(self.device.clone(), cookie, offset, length, self.tally.came);
                     return Ok(());
                 }
             }
         }
+        self.tally.answered(Timed::Read, 1);
         Ok(())
     }
 
@@ -283,79 +309,11 @@ impl<'a> Transmission<'a> {
             return Ok(());
         }
         self.send()?;
+        // What waited for no flush took until now.
+        self.tally.time(&[Timed::Read, Timed::Write], Instant::now(), &self.meter);
         let errno = Errno::from(self.device.flush());
+        self.tally.answered(Timed::Flush, cookies.len());
         cookies.iter().for_each(|cookie| self.replies.simple(*cookie, errno));
-        Ok(())
-    }
-
-    /// Waits until a task that holds so many bytes may start.
-    fn make_room(&mut self, bytes: usize) -> Result<(), End> {
-        while !self.later.has_room(bytes) {
-            self.send()?;
-            self.wait_for_one(None)?;
-        }
-        Ok(())
-    }
-
-    /// The client sends nothing more: what is out is still answered, within the patience.
-    fn finish(&mut self) -> Result<End, End> {
-        let deadline = Instant::now() + self.patience;
-        while !self.later.is_empty() {
-            self.wait_for_one(Some(deadline))?;
-        }
-        Ok(End::Left)
-    }
-
-    /// Waits until at least one task has finished and its reply was sent.
-    fn wait_for_one(&mut self, deadline: Option<Instant>) -> Result<(), End> {
-        loop {
-            // The socket is not waited for: half of it may be closed, and then it is always ready.
-            if socket::wait_for_bell(self.later.bell(), Duration::from_millis(200))? {
-                return self.send_finished();
-            }
-            let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if late || self.orders.abandon.load(Ordering::Acquire) {
-                return Err(End::Lost(io::ErrorKind::ConnectionAborted.into()));
-            }
-        }
-    }
-
-    fn send_finished(&mut self) -> Result<(), End> {
-        for finished in self.later.collect() {
-            match finished {
-                Finished::Status { cookie, result } => self.replies.simple(cookie, result.into()),
-                Finished::Extents { cookie, result: Ok(status) } => {
-                    self.replies.status(cookie, status.extents());
-                }
-                Finished::Extents { cookie, result: Err(failure) } => {
-                    self.replies.failed_read(cookie, failure.into(), self.structured);
-                }
-                Finished::Read { cookie, offset, result } => self.read_finished(cookie, offset, result)?,
-            }
-        }
-        self.send()
-    }
-
-    fn read_finished(
-        &mut self,
-        cookie: u64,
-        offset: u64,
-        result: Result<Vec<u8>, Failure>,
-    ) -> Result<(), End> {
-        let structured = self.structured;
-        match result {
-            Err(failure) => self.replies.failed_read(cookie, failure.into(), structured),
-            Ok(data) => {
-                let piece = ReadPiece { cookie, offset, length: data.len(), structured, last: true };
-                if self.replies.len() + data.len() > REPLY_BYTES_FULL {
-                    self.replies.read_head(piece);
-                    self.send()?;
-                    self.socket.send_all(&data)?;
-                } else {
-                    self.replies.read(piece).copy_from_slice(&data);
-                }
-            }
-        }
         Ok(())
     }
 

@@ -10,3 +10,4 @@ mod memory;
 mod options;
 mod stopping;
 mod tools;
+mod traffic;

@@ -134,6 +134,10 @@ impl Memory {
 }
 
 impl Device for Memory {
+    fn name(&self) -> &str {
+        "memory"
+    }
+
     fn size_bytes(&self) -> u64 {
         self.contents.read().unwrap().bytes.len() as u64
     }

@@ -8,7 +8,13 @@ use std::{
 use super::{End, Transmission};
 use crate::{
     Change, Owned, Step,
-    nbd::{batch::Ticket, limits::BATCH_CHANGES_MAX, socket, wire::Errno},
+    nbd::{
+        batch::Ticket,
+        limits::BATCH_CHANGES_MAX,
+        socket,
+        traffic::{Kind, Timed},
+        wire::Errno,
+    },
 };
 
 /// A shorter pause is left to add up: sleeping is not that exact.
@@ -27,6 +33,7 @@ impl Transmission<'_> {
             self.device.change(changes, &mut steps);
             assert_eq!(steps.len(), changes.len(), "a device must answer every change");
             for ((change, ticket), step) in changes.iter().zip(tickets).zip(&steps) {
+                self.count(change, *ticket, *step);
                 match step {
                     Step::Done if ticket.fua => flushes.push(ticket.cookie),
                     Step::Done => self.replies.simple(ticket.cookie, Errno::NONE),
@@ -40,9 +47,28 @@ impl Transmission<'_> {
         Ok(())
     }
 
+    /// A change with FUA that was made is timed with the flush.
+    pub(super) fn count(&mut self, change: &Change<'_>, ticket: Ticket, step: Step) {
+        let (kind, bytes) = match change {
+            Change::Write { data, .. } => (Kind::Write, data.len() as u64),
+            Change::Trim { length, .. } => (Kind::Trim, *length),
+            Change::Zero { length, .. } => (Kind::Zero, *length),
+        };
+        self.tally.request(kind, bytes);
+        let now = match step {
+            Step::Done => !ticket.fua,
+            Step::Failed(_) => true,
+            Step::Later => false,
+        };
+        if now {
+            self.tally.answered(Timed::Write, 1);
+        }
+    }
+
     pub(super) fn change_later(&mut self, change: Owned, ticket: Ticket) -> Result<(), End> {
         self.make_room(change.data_bytes())?;
-        self.later.change(self.device.clone(), ticket.cookie, change, ticket.fua);
+        let came = self.tally.came;
+        self.later.change(self.device.clone(), ticket.cookie, change, ticket.fua, came);
         Ok(())
     }
 

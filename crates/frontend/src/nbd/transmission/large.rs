@@ -36,6 +36,7 @@ impl Transmission<'_> {
         self.device.change(&[change], &mut steps);
         self.pause(&[change]);
         assert_eq!(steps.len(), 1, "a device must answer every change");
+        self.count(&change, ticket, steps[0]);
         match steps[0] {
             Step::Done if ticket.fua => self.flush(&[ticket.cookie])?,
             Step::Done => self.replies.simple(ticket.cookie, Errno::NONE),
