@@ -1,8 +1,12 @@
 //! What travels, as JSON. Keys are never renamed or given another meaning; new ones may come.
 
+mod metrics;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use metrics::{Bucket, Family, FamilyKind, Histogram, Metrics, Sample, Value};
 
 /// The daemon and what it serves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,6 +91,15 @@ pub struct Cache {
     pub frame_bytes: u64,
     /// Bytes of segment indexes held.
     pub index_bytes: u64,
+    /// Bytes of pages held.
+    #[serde(default)]
+    pub page_bytes: u64,
+    /// How often a read found a frame.
+    #[serde(default)]
+    pub hits: u64,
+    /// How often a read had to wait for a frame.
+    #[serde(default)]
+    pub misses: u64,
 }
 
 /// Every volume of a pool.
@@ -219,6 +232,12 @@ pub struct Figures {
     pub tail_segments: u64,
     /// Memory of the map.
     pub map_bytes: u64,
+    /// Age of the oldest write that the store does not hold, in milliseconds; 0 when it holds all.
+    #[serde(default)]
+    pub lag_ms: u64,
+    /// Files of the log, in use and spare.
+    #[serde(default)]
+    pub log_files: u64,
 }
 
 /// Asks for a new volume.

@@ -51,6 +51,11 @@ impl Client {
         self.get("/v1/requests").await
     }
 
+    /// Everything that the daemon measures.
+    pub async fn metrics(&self) -> Result<api::Metrics> {
+        self.get("/v1/metrics").await
+    }
+
     /// Every volume of the pool.
     pub async fn volumes(&self) -> Result<api::Volumes> {
         self.get("/v1/volumes").await

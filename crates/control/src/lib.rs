@@ -3,6 +3,8 @@
 //! ```text
 //! GET    /v1/status                  the daemon and what it serves; sends no request to the store
 //! GET    /v1/requests                what was sent to the store since the start
+//! GET    /v1/metrics                 everything that is measured
+//! GET    /metrics                    the same as text, for Prometheus
 //! GET    /v1/volumes                 every volume of the pool
 //! POST   /v1/volumes                 create one, and serve it
 //! GET    /v1/volumes/NAME            one volume
@@ -18,6 +20,7 @@
 pub mod api;
 mod client;
 mod error;
+mod exposition;
 mod routes;
 mod server;
 mod socket;
@@ -26,6 +29,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use client::Client;
 pub use error::{ApiError, ErrorKind};
+pub use exposition::exposition;
 pub use server::{Limits, Server};
 pub use socket::ListenError;
 
@@ -41,6 +45,8 @@ pub trait Daemon: Send + Sync + 'static {
     fn status(self: Arc<Self>) -> Answer<api::Status>;
     /// What was sent to the store since the start.
     fn requests(self: Arc<Self>) -> Answer<api::Requests>;
+    /// Everything that is measured.
+    fn metrics(self: Arc<Self>) -> Answer<api::Metrics>;
     /// Every volume of the pool.
     fn volumes(self: Arc<Self>) -> Answer<api::Volumes>;
     /// One volume.

@@ -15,12 +15,18 @@ use crate::{
     ApiError, Daemon, ErrorKind, Limits, Result,
     api::{CreateVolume, OpenVolume},
     error::ErrorBody,
+    exposition::{self, exposition},
 };
+
+const JSON: &str = "application/json";
 
 /// What a request's path asks for.
 enum Route {
     Status,
     Requests,
+    Metrics,
+    /// Metrics as text.
+    Exposition,
     Volumes,
     Volume(String),
     Open(String),
@@ -28,10 +34,14 @@ enum Route {
 
 impl Route {
     fn of(path: &str) -> Option<Route> {
+        if path == "/metrics" {
+            return Some(Route::Exposition);
+        }
         let mut parts = path.strip_prefix("/v1/")?.split('/');
         let route = match (parts.next()?, parts.next(), parts.next(), parts.next()) {
             ("status", None, ..) => Route::Status,
             ("requests", None, ..) => Route::Requests,
+            ("metrics", None, ..) => Route::Metrics,
             ("volumes", None, ..) => Route::Volumes,
             ("volumes", Some(name), None, _) if !name.is_empty() => Route::Volume(name.to_owned()),
             ("volumes", Some(name), Some("open"), None) if !name.is_empty() => Route::Open(name.to_owned()),
@@ -43,7 +53,7 @@ impl Route {
     /// The methods it takes, as the header `Allow` wants them.
     fn allowed(&self) -> &'static str {
         match self {
-            Route::Status | Route::Requests => "GET",
+            Route::Status | Route::Requests | Route::Metrics | Route::Exposition => "GET",
             Route::Volumes => "GET, POST",
             Route::Volume(_) => "GET, DELETE",
             Route::Open(_) => "POST",
@@ -59,13 +69,20 @@ pub(crate) async fn answer(
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else {
-        let message = format!("there is no {path}; endpoints begin with /v1/: status, requests, volumes");
+        let message = format!(
+            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes"
+        );
         return failure(&ApiError::new(ErrorKind::NotFound, message));
     };
     let method = request.method().clone();
     let answered = match (&method, &route) {
         (&Method::GET, Route::Status) => call(daemon.status()).await,
         (&Method::GET, Route::Requests) => call(daemon.requests()).await,
+        (&Method::GET, Route::Metrics) => call(daemon.metrics()).await,
+        (&Method::GET, Route::Exposition) => match run(daemon.metrics()).await {
+            Ok(metrics) => return respond(StatusCode::OK, exposition::CONTENT_TYPE, exposition(&metrics)),
+            Err(error) => Err(error),
+        },
         (&Method::GET, Route::Volumes) => call(daemon.volumes()).await,
         (&Method::GET, Route::Volume(name)) => call(daemon.volume(name.clone())).await,
         (&Method::DELETE, Route::Volume(name)) => call(daemon.delete(name.clone())).await,
@@ -86,22 +103,28 @@ pub(crate) async fn answer(
         }
     };
     match answered {
-        Ok(json) => respond(StatusCode::OK, json),
+        Ok(json) => respond(StatusCode::OK, JSON, json),
         Err(error) => failure(&error),
     }
 }
 
 /// Runs a call to its end, also when the one who asked goes away meanwhile.
+async fn run<T: Send + 'static>(call: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    match tokio::spawn(call).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            Err(ApiError::new(ErrorKind::Internal, format!("the call ended without an answer: {error}")))
+        }
+    }
+}
+
+/// As [`run`]; the answer as JSON.
 async fn call<T: Serialize + Send + 'static>(
     call: impl Future<Output = Result<T>> + Send + 'static,
 ) -> Result<Vec<u8>> {
-    let internal = |message: String| ApiError::new(ErrorKind::Internal, message);
-    let value = match tokio::spawn(call).await {
-        Ok(answer) => answer?,
-        Err(error) => return Err(internal(format!("the call ended without an answer: {error}"))),
-    };
-    serde_json::to_vec(&value)
-        .map_err(|error| internal(format!("the answer cannot be written as JSON: {error}")))
+    serde_json::to_vec(&run(call).await?).map_err(|error| {
+        ApiError::new(ErrorKind::Internal, format!("the answer cannot be written as JSON: {error}"))
+    })
 }
 
 /// The request's body, which is small and comes in time, or is refused. An empty one is an empty object.
@@ -129,12 +152,12 @@ async fn body<T: DeserializeOwned>(request: Request<Incoming>, limits: Limits) -
 
 fn failure(error: &ApiError) -> Response<Full<Bytes>> {
     let body = serde_json::to_vec(&ErrorBody { error: error.clone() });
-    respond(error.kind.status(), body.unwrap_or_default())
+    respond(error.kind.status(), JSON, body.unwrap_or_default())
 }
 
-fn respond(status: StatusCode, json: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(json)));
+fn respond(status: StatusCode, content: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content));
     response
 }

@@ -37,6 +37,13 @@ impl Daemon for Fake {
         Box::pin(async { Ok(api::Requests { puts: 3, bytes_up: 1 << 40, ..api::Requests::default() }) })
     }
 
+    fn metrics(self: Arc<Self>) -> Answer<api::Metrics> {
+        let sample = api::Sample { labels: Default::default(), value: api::Value::Number(0.25) };
+        let (kind, help) = (api::FamilyKind::Gauge, "A quarter".into());
+        let family = api::Family { name: "a".into(), kind, help, samples: vec![sample] };
+        Box::pin(async { Ok(api::Metrics { families: vec![family] }) })
+    }
+
     fn volumes(self: Arc<Self>) -> Answer<api::Volumes> {
         let pool = api::Pool { url: "memory://".into(), id: "1".into() };
         Box::pin(async { Ok(api::Volumes { pool, volumes: vec![a_volume("here".into())] }) })
@@ -143,6 +150,8 @@ async fn requests_that_make_no_sense() {
         (request("GET /v2/status", ""), 404, "not-found"),
         (request("PUT /v1/volumes", "{}"), 405, "method-not-allowed"),
         (request("POST /v1/status", "{}"), 405, "method-not-allowed"),
+        (request("POST /metrics", "{}"), 405, "method-not-allowed"),
+        (request("GET /metrics/", ""), 404, "not-found"),
         (request("POST /v1/volumes", "{"), 400, "invalid"),
         (request("POST /v1/volumes", ""), 400, "invalid"),
         (request("POST /v1/volumes", r#"{"name":"a","size_bytes":-1}"#), 400, "invalid"),
@@ -160,6 +169,17 @@ async fn requests_that_make_no_sense() {
         assert!(!answer.contains("200 OK"), "{answer}");
     }
     assert_eq!(bench.client().await.requests().await.unwrap().puts, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_text_and_json() {
+    let bench = Bench::start();
+    let answer = bench.raw(request("GET /metrics", "")).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("text/plain; version=0.0.4"), "{head}");
+    assert_eq!(body, "# HELP a A quarter\n# TYPE a gauge\na 0.25\n");
+    let metrics = bench.client().await.metrics().await.unwrap();
+    assert_eq!(metrics.families[0].samples[0].value, api::Value::Number(0.25));
 }
 
 #[tokio::test(flavor = "multi_thread")]

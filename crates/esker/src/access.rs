@@ -22,6 +22,15 @@ impl Local {
     pub(crate) fn directory(&self) -> PathBuf {
         config::data_dir(self.data.as_deref(), &|name| std::env::var(name))
     }
+
+    /// The daemon that must run on it.
+    pub(crate) async fn running_daemon(&self) -> anyhow::Result<Client> {
+        let socket = DataDir::new(&self.directory()).control_socket();
+        match Client::find(&socket).await? {
+            Some(client) => Ok(client),
+            None => anyhow::bail!("no daemon answers at {}; esker serve starts one", socket.display()),
+        }
+    }
 }
 
 /// The options that say where things are.

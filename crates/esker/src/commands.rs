@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod doctor;
 mod inspect;
+mod metrics;
 mod pool;
 mod recover;
 mod serve;
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Config(config::Command),
     /// Say what the running daemon does
     Status(status::Args),
+    /// Print what the running daemon measures, as Prometheus reads it
+    Metrics(metrics::Args),
     /// Verify every object and address that volumes can reach
     Check(check::Args),
     /// Ask a store for everything that Esker relies on
@@ -52,6 +55,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Pool(command) => pool::run(command).await,
         Command::Config(command) => config::run(command),
         Command::Status(args) => status::run(args).await,
+        Command::Metrics(args) => metrics::run(args).await,
         Command::Check(args) => check::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,

@@ -58,7 +58,7 @@ pub(crate) struct Config {
 }
 
 /// US dollars for a million requests.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Prices {
     /// PUT and LIST.
     pub(crate) put: f64,
@@ -77,7 +77,7 @@ impl Config {
             cache: 0,
             cpu_threads: 0,
             log: String::new(),
-            prices: Prices { put: 0.0, get: 0.0 },
+            prices: Prices::default(),
             volumes: Vec::new(),
         }
     }

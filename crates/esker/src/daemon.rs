@@ -1,6 +1,7 @@
 //! A daemon's state, and what it answers to requests of the control API.
 
 mod figures;
+mod metrics;
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +14,8 @@ use esker_engine::{EngineError, host::Host};
 use esker_frontend::nbd;
 use esker_io::objects::Counted;
 
+pub(crate) use metrics::Told;
+
 use crate::{catalogue, data::DataDir, errors};
 
 /// A daemon that runs.
@@ -20,6 +23,7 @@ pub(crate) struct Daemon {
     pub(crate) host: Arc<Host>,
     counted: Arc<Counted>,
     data: DataDir,
+    told: Told,
     nbd: OnceLock<Arc<nbd::Server>>,
     began: Instant,
     inside: Mutex<Inside>,
@@ -37,12 +41,13 @@ enum Wanted {
 }
 
 impl Daemon {
-    pub(crate) fn new(host: Host, counted: Arc<Counted>, data: DataDir) -> Arc<Self> {
+    pub(crate) fn new(host: Host, counted: Arc<Counted>, data: DataDir, told: Told) -> Arc<Self> {
         let inside = Inside { state: api::DaemonState::Opening, wanted: BTreeMap::new() };
         Arc::new(Self {
             host: Arc::new(host),
             counted,
             data,
+            told,
             nbd: OnceLock::new(),
             began: Instant::now(),
             inside: Mutex::new(inside),
@@ -165,8 +170,24 @@ impl Daemon {
             uptime_ms: self.began.elapsed().as_millis() as u64,
             volumes: self.served(),
             requests: figures::requests(&self.counted.snapshot()),
-            cache: api::Cache { frame_bytes: usage.frame_bytes, index_bytes: usage.index_bytes },
+            cache: api::Cache {
+                frame_bytes: usage.frame_bytes,
+                index_bytes: usage.index_bytes,
+                page_bytes: usage.page_bytes,
+                hits: usage.frame_hits,
+                misses: usage.frame_misses,
+            },
         }
+    }
+
+    fn metrics_now(&self) -> api::Metrics {
+        metrics::metrics(&metrics::Look {
+            told: self.told,
+            status: self.status_now(),
+            dirty_bytes: self.host.dirty_bytes(),
+            dirty_bytes_max: self.host.dirty_bytes_max(),
+            traffic: self.nbd.get().map(|nbd| nbd.traffic()).unwrap_or_default(),
+        })
     }
 
     async fn create_now(&self, request: api::CreateVolume) -> Result<api::Volume, ApiError> {
@@ -193,6 +214,10 @@ impl esker_control::Daemon for Daemon {
 
     fn requests(self: Arc<Self>) -> Answer<api::Requests> {
         Box::pin(async move { Ok(figures::requests(&self.counted.snapshot())) })
+    }
+
+    fn metrics(self: Arc<Self>) -> Answer<api::Metrics> {
+        Box::pin(async move { Ok(self.metrics_now()) })
     }
 
     fn volumes(self: Arc<Self>) -> Answer<api::Volumes> {

@@ -3,7 +3,7 @@
 use esker_control::api::{Served, Status};
 
 use crate::{
-    access::{Local, Place},
+    access::Local,
     exit::Exit,
     output::{Output, Table},
     size,
@@ -19,12 +19,7 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let place = Place { local: args.local, pool: None };
-    let Some(client) = place.daemon().await? else {
-        let socket = place.data().control_socket();
-        anyhow::bail!("no daemon answers at {}; esker serve starts one", socket.display());
-    };
-    let status = client.status().await?;
+    let status = args.local.running_daemon().await?.status().await?;
     args.output.print(&status, || text(&status))?;
     Ok(Exit::Done)
 }

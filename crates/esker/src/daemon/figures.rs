@@ -30,6 +30,8 @@ pub(super) fn served(status: &VolumeStatus) -> api::Served {
         epoch: status.epoch,
         tail_segments: status.tail_segments as u64,
         map_bytes: status.map_bytes as u64,
+        lag_ms: status.lag_ms,
+        log_files: status.log_files as u64,
     };
     api::Served { name: status.name.clone(), state, problem, figures: Some(figures) }
 }

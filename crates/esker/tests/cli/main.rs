@@ -5,5 +5,6 @@ mod commands;
 mod config;
 mod documents;
 mod log;
+mod metrics;
 mod objects;
 mod serving;

@@ -12,7 +12,13 @@ use esker_format::{ids::DirectoryId, property::Properties};
 use esker_io::DirectoryLock;
 use tokio::runtime::Handle;
 
-use crate::{access::Place, config::Config, daemon::Daemon, data::DataDir, store};
+use crate::{
+    access::Place,
+    config::{Config, Prices},
+    daemon::{Daemon, Told},
+    data::DataDir,
+    store,
+};
 
 /// Decoded frames that a daemon keeps which only recovers.
 const CACHE_BYTES: usize = 256 << 20;
@@ -25,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) cache_bytes: usize,
     pub(crate) cpu_threads: usize,
+    pub(crate) prices: Prices,
     /// Whether a missing pool is made.
     pub(crate) make_pool: bool,
 }
@@ -46,6 +53,7 @@ impl Settings {
             limits: Limits::default(),
             cache_bytes: CACHE_BYTES,
             cpu_threads: 2,
+            prices: Prices::default(),
             make_pool: false,
         }
     }
@@ -62,13 +70,14 @@ impl Settings {
             },
             cache_bytes: usize::try_from(config.cache).unwrap_or(usize::MAX),
             cpu_threads: usize::from(config.cpu_threads),
+            prices: config.prices,
             make_pool: true,
         }
     }
 
     /// Takes the directory, opens (or makes) the pool, and begins a run.
     pub(crate) async fn start(self) -> anyhow::Result<Started> {
-        let Settings { data, pool, limits, cache_bytes, cpu_threads, make_pool } = self;
+        let Settings { data, pool, limits, cache_bytes, cpu_threads, prices, make_pool } = self;
         let lock = DirectoryLock::take(&data.local())
             .with_context(|| format!("the data directory {} cannot be used", data.root().display()))?;
         let url = match &pool {
@@ -89,6 +98,8 @@ impl Settings {
         let runtime = Handle::current();
         let spawn: Spawn = Arc::new(move |work| drop(runtime.spawn(work)));
         let host = Host::new(Arc::new(opened), directory, limits, spawn);
-        Ok(Started { daemon: Daemon::new(host, edges.counted, data.clone()), data, directory, _lock: lock })
+        let told = Told { prices, cache_bytes };
+        let daemon = Daemon::new(host, edges.counted, data.clone(), told);
+        Ok(Started { daemon, data, directory, _lock: lock })
     }
 }
