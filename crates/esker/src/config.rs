@@ -130,9 +130,12 @@ impl Loaded {
 
 /// The data directory that holds without a file.
 pub(crate) fn data_dir(flag: Option<&Path>, environment: Environment<'_>) -> PathBuf {
-    match flag {
-        Some(path) => path.to_owned(),
-        None => variable(keys::key(DATA), environment).map_or_else(preset_data, PathBuf::from),
+    match (flag, environment(&keys::key(DATA).variable())) {
+        (Some(path), _) => path.to_owned(),
+        (None, Ok(path)) if !path.is_empty() => PathBuf::from(path),
+        // A path need not be a text.
+        (None, Err(VarError::NotUnicode(path))) => PathBuf::from(path),
+        (None, _) => PathBuf::from(keys::key(DATA).preset_text()),
     }
 }
 
@@ -149,10 +152,6 @@ pub(crate) fn log_filter(environment: Environment<'_>) -> Option<String> {
 /// Where the file of a data directory is.
 pub(crate) fn file_in(data: &Path) -> PathBuf {
     data.join(FILE)
-}
-
-fn preset_data() -> PathBuf {
-    PathBuf::from(keys::key(DATA).preset_text())
 }
 
 /// What the environment says; what is empty or no text is nothing here, and [`load`] reports the latter.
