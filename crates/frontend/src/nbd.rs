@@ -1,4 +1,4 @@
-//! A server of the NBD protocol: fixed newstyle handshake, simple and structured replies.
+//! A server of the NBD protocol: fixed newstyle handshake, simple and structured replies; and a client for whole disks.
 //!
 //! ```text
 //!   accept (one thread) ──► a thread for each connection
@@ -20,6 +20,7 @@
 
 mod batch;
 mod bell;
+pub mod client;
 mod handshake;
 mod later;
 mod limits;
@@ -36,6 +37,7 @@ mod traffic;
 mod transmission;
 mod wire;
 
+pub use client::Client;
 pub use limits::Limits;
 pub use listen::{Listeners, ServerError};
 pub use server::Server;

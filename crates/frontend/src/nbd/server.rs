@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     io,
     net::SocketAddr,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -74,9 +75,25 @@ impl Server {
         runtime: Handle,
         limits: Limits,
     ) -> Result<Server, ServerError> {
+        Server::run(Listener::open(&listeners)?, exports, runtime, limits)
+    }
+
+    /// A server that listens nowhere: only [`Server::connect`] leads to it.
+    ///
+    /// # Errors
+    /// The system has no thread or no descriptor left.
+    pub fn private(exports: Arc<dyn Exports>, runtime: Handle) -> Result<Server, ServerError> {
+        Server::run(Vec::new(), exports, runtime, Limits::default())
+    }
+
+    fn run(
+        listeners: Vec<Listener>,
+        exports: Arc<dyn Exports>,
+        runtime: Handle,
+        limits: Limits,
+    ) -> Result<Server, ServerError> {
         let failed =
             |source| ServerError::System { action: "start", place: "the NBD server".to_owned(), source };
-        let listeners = Listener::open(&listeners)?;
         let tcp = listeners.iter().find_map(Listener::tcp_address);
         let shared = Arc::new(Shared {
             exports,
@@ -93,6 +110,16 @@ impl Server {
             .spawn(move || accepting.accept(&listeners))
             .map_err(failed)?;
         Ok(Server { shared, accepting: Mutex::new(Some(thread)), tcp })
+    }
+
+    /// A connection from within this process, before its handshake.
+    ///
+    /// # Errors
+    /// The system has no thread or no descriptor left.
+    pub fn connect(&self) -> io::Result<UnixStream> {
+        let (ours, theirs) = UnixStream::pair()?;
+        self.shared.clone().take(theirs.into())?;
+        Ok(ours)
     }
 
     /// The TCP address that is listened on, with its true port.
@@ -186,12 +213,17 @@ impl Shared {
     }
 
     fn accept_one(self: Arc<Shared>, listener: &Listener) -> io::Result<()> {
-        let socket = match listener.accept() {
-            Ok(fd) => Arc::new(Socket::new(fd)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Ok(()),
-            Err(error) => return Err(error),
-        };
+        match listener.accept() {
+            Ok(fd) => self.take(fd),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Serves a connection on a thread of its own.
+    fn take(self: Arc<Shared>, fd: OwnedFd) -> io::Result<()> {
+        let socket = Arc::new(Socket::new(fd));
         let number = {
             let mut open = self.open();
             if open.sockets.len() >= self.limits.connections {
