@@ -336,6 +336,7 @@ fn identity(pool: &Pool, name: &str, head: &Head) -> Identity {
         name: name.to_owned(),
         id: head.volume,
         size_bytes: head.size_bytes,
+        sequence: head.sequence,
         effective: effective(&head.properties, &pool.record().properties),
     }
 }

@@ -89,6 +89,8 @@ pub struct Volume {
     /// Where the pages are that say what is unloaded in the map: the newest committed root.
     map_root: Mutex<Option<PageRef>>,
     pub(crate) writer: Option<Writer>,
+    /// The sequence of the head that it was opened from; what a volume that is read holds.
+    opened_sequence: u64,
     /// Fast answer to "may this volume be written?".
     running: AtomicBool,
     status: Mutex<Status>,
@@ -210,6 +212,7 @@ impl Volume {
             running: AtomicBool::new(writer.is_some()),
             status: Mutex::new(if writer.is_some() { Status::Running } else { Status::ReadOnly }),
             writer,
+            opened_sequence: identity.sequence,
         }
     }
 
@@ -245,12 +248,12 @@ impl Volume {
 
     /// The highest sequence that was written; equal sequences mean equal contents.
     pub fn last_sequence(&self) -> Sequence {
-        Sequence(self.writer.as_ref().map_or(0, |writer| writer.log.last_sequence()))
+        Sequence(self.writer.as_ref().map_or(self.opened_sequence, |writer| writer.log.last_sequence()))
     }
 
     /// The highest sequence that the store holds.
     pub fn committed_sequence(&self) -> Sequence {
-        Sequence(self.writer.as_ref().map_or(0, |writer| writer.committed.lock().sequence))
+        Sequence(self.writer.as_ref().map_or(self.opened_sequence, |writer| writer.committed.lock().sequence))
     }
 
     /// Log bytes that the store does not hold yet.
@@ -365,6 +368,8 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) id: VolumeId,
     pub(crate) size_bytes: u64,
+    /// Of the head that it is opened from.
+    pub(crate) sequence: u64,
     pub(crate) effective: Effective,
 }
 

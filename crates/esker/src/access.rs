@@ -8,7 +8,7 @@ use esker_engine::pool::Pool;
 use crate::{config, data::DataDir, progress::during, store};
 
 /// Decoded frames that a command keeps.
-const CACHE_BYTES: usize = 64 << 20;
+pub(crate) const CACHE_BYTES: usize = 64 << 20;
 
 /// The option that says where the data directory is.
 #[derive(Debug, Clone, clap::Args)]

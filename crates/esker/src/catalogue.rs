@@ -15,7 +15,7 @@ use crate::size;
 /// Volumes that are looked at at the same time.
 const VOLUMES_AT_ONCE: usize = 16;
 /// The smallest volume that is made.
-const SIZE_BYTES_MIN: u64 = 1 << 20;
+pub(crate) const SIZE_BYTES_MIN: u64 = 1 << 20;
 /// The largest one.
 const SIZE_BYTES_MAX: u64 = 1 << 50;
 

@@ -3,11 +3,13 @@
 mod check;
 mod config;
 mod doctor;
+mod export;
+mod import;
 mod inspect;
 mod metrics;
 mod pool;
 mod recover;
-mod serve;
+pub(crate) mod serve;
 mod status;
 mod volume;
 
@@ -29,6 +31,10 @@ pub(crate) enum Command {
     /// Write and check the file of settings
     #[command(subcommand)]
     Config(config::Command),
+    /// Copy an image of a disk into a volume
+    Import(import::Args),
+    /// Copy a volume into an image of a disk
+    Export(export::Args),
     /// Say what the running daemon does
     Status(status::Args),
     /// Print what the running daemon measures, as Prometheus reads it
@@ -54,6 +60,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Volume(command) => volume::run(command).await,
         Command::Pool(command) => pool::run(command).await,
         Command::Config(command) => config::run(command),
+        Command::Import(args) => import::run(args).await,
+        Command::Export(args) => export::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Metrics(args) => metrics::run(args).await,
         Command::Check(args) => check::run(args).await,

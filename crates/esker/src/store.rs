@@ -25,8 +25,14 @@ pub(crate) fn without_disk(url: &str) -> anyhow::Result<Edges> {
     edges(url, Arc::new(NoDisk), 2)
 }
 
-/// As [`without_disk`], for a store that must be there: opening a directory would make it.
+/// As [`without_disk`], for a store that must be there.
 pub(crate) fn existing(url: &str) -> anyhow::Result<Edges> {
+    must_exist(url)?;
+    without_disk(url)
+}
+
+/// Refuses a store that is not there, where that can be seen: opening a directory would make it.
+pub(crate) fn must_exist(url: &str) -> anyhow::Result<()> {
     if let Some(path) = url.strip_prefix("file://")
         && !Path::new(path).is_dir()
     {
@@ -34,7 +40,7 @@ pub(crate) fn existing(url: &str) -> anyhow::Result<Edges> {
             "there is no pool at {url}; esker serve makes one, esker pool create does too, and --pool URL names another"
         );
     }
-    without_disk(url)
+    Ok(())
 }
 
 fn edges(url: &str, disk: Arc<dyn Disk>, cpu_threads: usize) -> anyhow::Result<Edges> {

@@ -12,6 +12,7 @@ use esker_control::api::DaemonState;
 use esker_frontend::nbd;
 use tokio::runtime::Handle;
 
+pub(crate) use select::check_free;
 pub(crate) use start::{Settings, Started};
 pub(crate) use stop::{Drained, drain};
 

@@ -92,8 +92,7 @@ fn failures_say_what_failed_and_the_next_request_goes_on() {
 fn a_private_server_has_no_address() {
     let runtime = runtime();
     let table = [("disk".to_owned(), Memory::new(1 << 20, false))];
-    let server =
-        Server::private(std::sync::Arc::new(Table(table.into())), runtime.handle().clone()).unwrap();
+    let server = Server::private(std::sync::Arc::new(Table(table.into())), runtime.handle().clone()).unwrap();
     let mut client = Client::over(server.connect().unwrap(), "disk").unwrap();
     assert_eq!(read(&mut client, 0, 1).unwrap(), Answer::Data(0, vec![0]));
     assert_eq!(server.connections(), 1);

@@ -17,7 +17,7 @@ use esker_engine::{
 };
 use esker_format::{
     head::{Head, HeadKind},
-    ids::VolumeId,
+    ids::{DirectoryId, VolumeId},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -121,22 +121,29 @@ async fn unclaimed(started: &Started, volumes: Vec<NamedVolume>) -> Vec<String> 
     let mut free = Vec::new();
     for (name, head) in looked {
         match head {
-            Ok(head) if head.kind == HeadKind::Released || head.directory == started.directory => {
-                free.push(name)
-            }
-            Ok(head) => started.daemon.failed(&name, &taken(&name, &head)),
+            Ok(head) => match check_free(&name, &head, started.directory) {
+                Ok(()) => free.push(name),
+                Err(taken) => started.daemon.failed(&name, &taken),
+            },
             Err(error) => started.daemon.failed(&name, &error),
         }
     }
     free
 }
 
-fn taken(name: &str, head: &Head) -> String {
-    format!(
+/// Whether opening the volume of this head takes nothing from anybody: it was released, or `directory` wrote it last.
+///
+/// # Errors
+/// Who has it.
+pub(crate) fn check_free(name: &str, head: &Head, directory: DirectoryId) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        head.kind == HeadKind::Released || head.directory == directory,
         "it was last written from another data directory (run {}, head {}, not released) and was not named; if that \
          one is gone, take it over with --volume {name}",
-        head.run, head.number
-    )
+        head.run,
+        head.number
+    );
+    Ok(())
 }
 
 /// Opens all, a few at a time. Failures are kept in the daemon.
