@@ -1,17 +1,13 @@
 //! Raw images: the bytes of the disk, perhaps with holes.
 
-use std::{
-    fs::File,
-    io::{Seek, SeekFrom},
-    os::unix::fs::FileExt,
-};
+use std::{fs::File, os::unix::fs::FileExt};
 
 use rustix::{
-    fs::{SeekFrom as Sparse, seek},
+    fs::{SeekFrom, seek},
     io::Errno,
 };
 
-use crate::{Image, ImageError, Piece};
+use crate::{Image, ImageError, Piece, file_bytes};
 
 /// A raw image in a file or on a block device.
 #[derive(Debug)]
@@ -26,14 +22,13 @@ impl Raw {
     /// # Errors
     /// It has no size: it is a pipe.
     pub fn new(mut file: File) -> Result<Raw, ImageError> {
-        // The metadata of a block device says nothing of its size.
-        let size_bytes = file.seek(SeekFrom::End(0))?;
+        let size_bytes = file_bytes(&mut file)?;
         Ok(Raw { file, size_bytes })
     }
 
     /// The end of the hole that begins at `offset`; `offset` itself where there is data.
     fn data_from(&self, offset: u64) -> Result<u64, ImageError> {
-        match seek(&self.file, Sparse::Data(offset)) {
+        match seek(&self.file, SeekFrom::Data(offset)) {
             Ok(data) => Ok(data.min(self.size_bytes)),
             Err(Errno::NXIO) => Ok(self.size_bytes),
             // No holes are known here.
@@ -43,7 +38,7 @@ impl Raw {
     }
 
     fn hole_from(&self, offset: u64) -> Result<u64, ImageError> {
-        match seek(&self.file, Sparse::Hole(offset)) {
+        match seek(&self.file, SeekFrom::Hole(offset)) {
             Ok(hole) => Ok(hole.min(self.size_bytes)),
             Err(Errno::INVAL | Errno::NXIO) => Ok(self.size_bytes),
             Err(error) => Err(std::io::Error::from(error).into()),

@@ -47,10 +47,14 @@ pub(crate) struct Args {
     output: Output,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     /// The bytes of the disk
     Raw,
+    /// That of qemu, versions 2 and 3, also compressed, without a backing file
+    Qcow2,
+    /// What the first bytes say: only for images from people you trust
+    Auto,
 }
 
 /// What was done.
@@ -94,10 +98,15 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
 
 fn open(args: &Args) -> anyhow::Result<Box<dyn Image>> {
     if is_stream(&args.file) {
+        ensure!(args.format == Format::Raw, "only raw images come through a pipe: say raw, or name a file");
         return Ok(Box::new(Stream::new(io::stdin())));
     }
-    let Format::Raw = args.format;
-    let opened = esker_image::open(&args.file);
+    let format = match args.format {
+        Format::Raw => Some(esker_image::Format::Raw),
+        Format::Qcow2 => Some(esker_image::Format::Qcow2),
+        Format::Auto => None,
+    };
+    let opened = esker_image::open(&args.file, format);
     opened.with_context(|| format!("cannot import {}", args.file.display()))
 }
 

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::bench::{Bench, text};
+use crate::bench::{Bench, succeeded, text, tool};
 
 const MIB: u64 = 1 << 20;
 
@@ -151,6 +151,90 @@ fn pipes() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     assert_eq!(run(&["export", "demo", "-"], Stdio::null(), writer.into()).status.code(), Some(1));
+}
+
+fn qemu_img(arguments: &[&str]) {
+    succeeded("qemu-img", arguments, &tool("qemu-img", arguments));
+}
+
+/// An image of 40 MiB that compresses, with holes.
+fn plain_image(bench: &Bench) -> String {
+    let image = bench.path("disk.raw");
+    let file = File::create(&image).unwrap();
+    file.set_len(40 * MIB).unwrap();
+    let words: Vec<u8> = (0..3 * MIB / 8).flat_map(|word| (word / 7).to_le_bytes()).collect();
+    file.write_all_at(&words, 65_536).unwrap();
+    file.write_all_at(&words, 30 * MIB + 4096).unwrap();
+    file.write_all_at(&words[..70_000], 40 * MIB - 70_000).unwrap();
+    image.display().to_string()
+}
+
+#[test]
+fn what_qemu_img_makes_goes_in_and_comes_out() {
+    let bench = Bench::new();
+    let _daemon = bench.serve(&["--volume", "demo=40M"]);
+    let raw = plain_image(&bench);
+    let (qcow2, out) = (bench.path("disk.qcow2"), bench.path("out.raw"));
+    let (qcow2, path) = (qcow2.display().to_string(), out.display().to_string());
+    let kinds: [&[&str]; 9] = [
+        &[],
+        &["-o", "compat=0.10"],
+        &["-c"],
+        &["-c", "-o", "compat=0.10"],
+        &["-c", "-o", "compression_type=zstd"],
+        &["-o", "cluster_size=512"],
+        &["-c", "-o", "cluster_size=2M"],
+        &["-c", "-o", "compression_type=zstd,cluster_size=2M"],
+        &["-S", "0", "-o", "preallocation=metadata"],
+    ];
+    for kind in kinds {
+        let convert = ["convert", "-f", "raw", "-O", "qcow2"];
+        qemu_img(&[&convert, kind, &[&raw, &qcow2]].concat());
+        let summary = bench.json(&["import", "auto", &qcow2, "demo", "--force"]);
+        assert_eq!(summary["image_bytes"], 40 * MIB, "{kind:?}");
+        assert!(summary["written_bytes"].as_u64().unwrap() < 7 * MIB, "{kind:?}: {summary}");
+        bench.ok(&["export", "demo", &path, "--force"]);
+        qemu_img(&["compare", "-f", "qcow2", "-F", "raw", &qcow2, &path]);
+        assert_holds(&out, &raw);
+        qemu_img(&["compare", "-f", "raw", "-F", "raw", &raw, &bench.uri("demo")]);
+    }
+    // Without the daemon's word for what is a hole: as another server's client sees it.
+    qemu_img(&["convert", "-n", "-f", "qcow2", "-O", "raw", &qcow2, &bench.uri("demo")]);
+    bench.ok(&["export", "demo", &path, "--force"]);
+    assert_holds(&out, &raw);
+}
+
+#[test]
+fn images_that_are_not_whole_are_refused() {
+    let bench = Bench::new();
+    let _daemon = bench.serve(&[]);
+    let raw = plain_image(&bench);
+    let file = |name: &str| bench.path(name).display().to_string();
+    qemu_img(&["create", "-f", "qcow2", "-F", "raw", "-b", &raw, &file("overlay.qcow2")]);
+    let message = bench.fails(1, &["import", "qcow2", &file("overlay.qcow2"), "demo"]);
+    assert!(
+        message.contains("disk.raw") && message.contains("flatten it with qemu-img convert"),
+        "{message}"
+    );
+    qemu_img(&[
+        "create",
+        "-f",
+        "qcow2",
+        "-o",
+        &format!("data_file={}", file("data.raw")),
+        &file("outside.qcow2"),
+        "1M",
+    ]);
+    let message = bench.fails(1, &["import", "auto", &file("outside.qcow2"), "demo"]);
+    assert!(message.contains("its data is in another file"), "{message}");
+    qemu_img(&["create", "-f", "qcow2", "-o", "extended_l2=on", &file("extended.qcow2"), "1M"]);
+    let message = bench.fails(1, &["import", "auto", &file("extended.qcow2"), "demo"]);
+    assert!(message.contains("extended L2 entries"), "{message}");
+    let message = bench.fails(1, &["import", "qcow2", &raw, "demo"]);
+    assert!(message.contains("the magic of the image is wrong"), "{message}");
+    let message = bench.fails(1, &["import", "qcow2", "-", "demo"]);
+    assert!(message.contains("only raw images"), "{message}");
+    assert_eq!(bench.json(&["volume", "list"])["volumes"], serde_json::json!([]), "nothing was made");
 }
 
 #[test]
