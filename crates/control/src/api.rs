@@ -263,6 +263,13 @@ pub struct Deleted {
     pub deleted: String,
 }
 
+/// Another size for a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResizeVolume {
+    /// The size, a multiple of 4096 bytes.
+    pub size_bytes: u64,
+}
+
 /// Asks for a volume to be served.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

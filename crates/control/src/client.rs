@@ -76,6 +76,11 @@ impl Client {
         self.send(Method::DELETE, &of_volume(name, "")?, None::<&()>).await
     }
 
+    /// Gives a volume another size.
+    pub async fn resize(&self, name: &str, request: &api::ResizeVolume) -> Result<api::Volume> {
+        self.send(Method::POST, &of_volume(name, "/resize")?, Some(request)).await
+    }
+
     /// Has the daemon serve a volume.
     pub async fn open(&self, name: &str, request: &api::OpenVolume) -> Result<api::Opened> {
         self.send(Method::POST, &of_volume(name, "/open")?, Some(request)).await

@@ -9,6 +9,7 @@
 //! POST   /v1/volumes                 create one, and serve it
 //! GET    /v1/volumes/NAME            one volume
 //! DELETE /v1/volumes/NAME            stop serving it and delete it
+//! POST   /v1/volumes/NAME/resize     give it another size; answers when a head says so
 //! POST   /v1/volumes/NAME/open       serve it, read-only or after a damaged log was given up from a position on
 //! ```
 //!
@@ -55,6 +56,8 @@ pub trait Daemon: Send + Sync + 'static {
     fn create(self: Arc<Self>, request: api::CreateVolume) -> Answer<api::Volume>;
     /// Deletes a volume.
     fn delete(self: Arc<Self>, name: String) -> Answer<api::Deleted>;
+    /// Gives a volume that is served another size.
+    fn resize(self: Arc<Self>, name: String, request: api::ResizeVolume) -> Answer<api::Volume>;
     /// Serves a volume.
     fn open(self: Arc<Self>, name: String, request: api::OpenVolume) -> Answer<api::Opened>;
 }

@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     ApiError, Daemon, ErrorKind, Limits, Result,
-    api::{CreateVolume, OpenVolume},
+    api::{CreateVolume, OpenVolume, ResizeVolume},
     error::ErrorBody,
     exposition::{self, exposition},
 };
@@ -30,6 +30,7 @@ enum Route {
     Volumes,
     Volume(String),
     Open(String),
+    Resize(String),
 }
 
 impl Route {
@@ -45,6 +46,9 @@ impl Route {
             ("volumes", None, ..) => Route::Volumes,
             ("volumes", Some(name), None, _) if !name.is_empty() => Route::Volume(name.to_owned()),
             ("volumes", Some(name), Some("open"), None) if !name.is_empty() => Route::Open(name.to_owned()),
+            ("volumes", Some(name), Some("resize"), None) if !name.is_empty() => {
+                Route::Resize(name.to_owned())
+            }
             _ => return None,
         };
         Some(route)
@@ -56,7 +60,7 @@ impl Route {
             Route::Status | Route::Requests | Route::Metrics | Route::Exposition => "GET",
             Route::Volumes => "GET, POST",
             Route::Volume(_) => "GET, DELETE",
-            Route::Open(_) => "POST",
+            Route::Open(_) | Route::Resize(_) => "POST",
         }
     }
 }
@@ -92,6 +96,10 @@ pub(crate) async fn answer(
         },
         (&Method::POST, Route::Open(name)) => match body::<OpenVolume>(request, limits).await {
             Ok(wanted) => call(daemon.open(name.clone(), wanted)).await,
+            Err(error) => Err(error),
+        },
+        (&Method::POST, Route::Resize(name)) => match body::<ResizeVolume>(request, limits).await {
+            Ok(wanted) => call(daemon.resize(name.clone(), wanted)).await,
             Err(error) => Err(error),
         },
         _ => {

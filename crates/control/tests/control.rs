@@ -68,6 +68,11 @@ impl Daemon for Fake {
         Box::pin(async { Ok(api::Deleted { deleted: name }) })
     }
 
+    fn resize(self: Arc<Self>, name: String, request: api::ResizeVolume) -> Answer<api::Volume> {
+        assert_eq!((name.as_str(), request.size_bytes), ("here", 8192));
+        Box::pin(async { Ok(a_volume(name)) })
+    }
+
     fn open(self: Arc<Self>, _name: String, request: api::OpenVolume) -> Answer<api::Opened> {
         assert_eq!(request.discard_after, Some(7));
         fail(ErrorKind::Damaged, "still damaged")

@@ -4,6 +4,7 @@
 //! which something is still true. Everything else keeps its reference, so a fork shares what neither
 //! side wrote, and a trim of terabytes costs the pages at its two edges.
 
+mod resize;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,8 @@ use crate::{
     },
 };
 
+pub use resize::resize;
+
 /// How many pages are asked for at once.
 const PAGES_IN_FLIGHT: usize = 16;
 
@@ -40,7 +43,7 @@ pub trait PageSource: Send + Sync {
 
 /// Lays committed segments, oldest first, over the map whose top page is `old`, and returns the top page
 /// of the new map (none when all of it is holes). New pages go to `writer`; whoever calls uploads the
-/// pack before a head names the new root. The map had the same size before.
+/// pack before a head names the new root. The map had the same size before; see [`resize`].
 ///
 /// # Errors
 /// When a page cannot be read or does not fit, or a segment names blocks outside the volume. What

@@ -58,6 +58,16 @@ pub(crate) struct Change {
     pub(crate) segments: Vec<Uploaded>,
     /// A new map root that holds the tail up to a sequence.
     pub(crate) root: Option<NewRoot>,
+    /// Another size, alone.
+    pub(crate) resized: Option<Resized>,
+}
+
+/// A volume's new size, and its map root for that, whose pages are durable in the store. It holds what the old one
+/// held.
+#[derive(Debug, Clone)]
+pub(crate) struct Resized {
+    pub(crate) size_bytes: u64,
+    pub(crate) root: Option<PageRef>,
 }
 
 /// A map root whose pages are durable in the store.
@@ -114,6 +124,11 @@ impl Chain {
             written_ms: world.clock.wall_ms(),
             ..self.newest.clone()
         };
+        if let Some(Resized { size_bytes, root }) = change.resized {
+            assert!(change.root.is_none() && change.segments.is_empty(), "a size changes alone");
+            head.size_bytes = size_bytes;
+            head.root = root;
+        }
         if let Some(new) = change.root {
             assert!(new.sequence > head.root_sequence, "a new root holds more than the old one");
             assert!(new.sequence <= head.sequence, "a root holds only what is committed");

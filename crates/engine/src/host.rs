@@ -160,6 +160,16 @@ impl Host {
         Ok(volume)
     }
 
+    /// Gives an open volume another size: see [`Volume::resize`].
+    pub async fn resize(&self, name: &str, size_bytes: u64) -> Result<()> {
+        match self.volume(name) {
+            Some(volume) => volume.resize(size_bytes).await,
+            None => {
+                Err(EngineError::Invalid(format!("volume {name} is not open here, so it cannot be resized")))
+            }
+        }
+    }
+
     fn log_directory(&self, volume: VolumeId) -> LogDirectory {
         LogDirectory { volume, chunk_bytes: self.limits.chunk_bytes }
     }

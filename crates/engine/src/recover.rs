@@ -37,7 +37,9 @@ use crate::{
     pool::{Newest, Pool},
     reclaim::Heads,
     segment_ids::SegmentIds,
-    volume::{Committed, Effective, Identity, Limits, Pipeline, PipelineStart, Volume, Writer, blocks_of},
+    volume::{
+        Committed, Effective, Identity, Limits, Pipeline, PipelineStart, StoredMap, Volume, Writer, blocks_of,
+    },
 };
 
 pub use crate::log::scan::Torn;
@@ -125,7 +127,7 @@ pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Re
     }
     let (map, _) = committed_map(&pool, &newest.head).await?;
     let identity = identity(&pool, name, &newest.head);
-    Ok(Arc::new(Volume::new(identity, pool, (map, newest.head.root), None)))
+    Ok(Arc::new(Volume::new(identity, pool, map, None)))
 }
 
 /// The settings of a volume after inheritance.
@@ -234,7 +236,7 @@ async fn start(
     };
     let writer = Writer::new(started, opening.ids.clone(), opening.limits, committed);
     let pool = opening.pool.clone();
-    let volume = Volume::new(identity(&pool, &opening.name, &head), pool, (map, head.root), Some(writer));
+    let volume = Volume::new(identity(&pool, &opening.name, &head), pool, map, Some(writer));
     let volume = Arc::new(volume);
     let mut heads = Heads::new(&newest.numbers, &newest.strays, opening.limits.heads_kept);
     heads.written(HeadFacts::of(&head));
@@ -335,7 +337,7 @@ fn identity(pool: &Pool, name: &str, head: &Head) -> Identity {
     Identity {
         name: name.to_owned(),
         id: head.volume,
-        size_bytes: head.size_bytes,
+        stored: StoredMap::of(head),
         sequence: head.sequence,
         effective: effective(&head.properties, &pool.record().properties),
     }

@@ -4,6 +4,7 @@ mod change;
 mod pace;
 mod pipeline;
 mod read;
+mod resize;
 mod stages;
 mod status;
 mod write;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use esker_format::{
     BLOCK_BYTES,
     chunk::CHUNK_BYTES,
+    head::Head,
     ids::{Sequence, VolumeId},
     page::PageRef,
     property::{Compression, Durability},
@@ -82,12 +84,13 @@ impl Default for Limits {
 pub struct Volume {
     pub(crate) name: String,
     pub(crate) id: VolumeId,
-    pub(crate) size_bytes: u64,
+    /// The map's size in bytes, for those who do not hold its guard.
+    size_bytes: AtomicU64,
     pub(crate) effective: Effective,
     pub(crate) pool: Arc<Pool>,
     pub(crate) map: Sharded<Map>,
-    /// Where the pages are that say what is unloaded in the map: the newest committed root.
-    map_root: Mutex<Option<PageRef>>,
+    /// Whose pages say what is unloaded in the map: that of the newest head.
+    stored: Mutex<StoredMap>,
     pub(crate) writer: Option<Writer>,
     /// The sequence of the head that it was opened from; what a volume that is read holds.
     opened_sequence: u64,
@@ -118,6 +121,8 @@ pub(crate) struct Writer {
     ended: Event,
     ended_with: Mutex<Option<Result<()>>>,
     committed: Mutex<Committed>,
+    /// The size that somebody waits for, until the pipeline takes it.
+    resize: Mutex<Option<resize::Request>>,
 }
 
 /// What the store holds.
@@ -149,6 +154,7 @@ impl Writer {
             ended: Event::new(),
             ended_with: Mutex::new(None),
             committed: Mutex::new(committed),
+            resize: Mutex::new(None),
         }
     }
 
@@ -195,20 +201,15 @@ impl Writer {
 }
 
 impl Volume {
-    pub(crate) fn new(
-        identity: Identity,
-        pool: Arc<Pool>,
-        (map, map_root): (Map, Option<PageRef>),
-        writer: Option<Writer>,
-    ) -> Self {
+    pub(crate) fn new(identity: Identity, pool: Arc<Pool>, map: Map, writer: Option<Writer>) -> Self {
         Self {
             name: identity.name,
             id: identity.id,
-            size_bytes: identity.size_bytes,
+            size_bytes: AtomicU64::new(identity.stored.size_bytes),
             effective: identity.effective,
             pool,
             map: Sharded::new(map),
-            map_root: Mutex::new(map_root),
+            stored: Mutex::new(identity.stored),
             running: AtomicBool::new(writer.is_some()),
             status: Mutex::new(if writer.is_some() { Status::Running } else { Status::ReadOnly }),
             writer,
@@ -226,9 +227,9 @@ impl Volume {
         self.id
     }
 
-    /// Its size in bytes, a multiple of 4096.
+    /// Its size in bytes now, a multiple of 4096.
     pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
+        self.size_bytes.load(Ordering::Acquire)
     }
 
     /// Whether this run may not write it.
@@ -346,6 +347,8 @@ impl Volume {
             *self.status.lock() = Status::Closed;
         }
         *writer.ended_with.lock() = Some(outcome);
+        // Whoever waits for a new size hears that nobody makes it.
+        drop(writer.resize.lock().take());
         writer.ended.notify();
         writer.room.notify();
     }
@@ -367,10 +370,24 @@ mod tests;
 pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) id: VolumeId,
-    pub(crate) size_bytes: u64,
-    /// Of the head that it is opened from.
+    /// The map of the head that it is opened from.
+    pub(crate) stored: StoredMap,
+    /// The sequence of that head.
     pub(crate) sequence: u64,
     pub(crate) effective: Effective,
+}
+
+/// A map in the store: its root and its size, both as a head names them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StoredMap {
+    pub(crate) root: Option<PageRef>,
+    pub(crate) size_bytes: u64,
+}
+
+impl StoredMap {
+    pub(crate) fn of(head: &Head) -> StoredMap {
+        StoredMap { root: head.root, size_bytes: head.size_bytes }
+    }
 }
 
 /// Bytes to whole blocks.

@@ -249,6 +249,15 @@ impl esker_control::Daemon for Daemon {
         })
     }
 
+    fn resize(self: Arc<Self>, name: String, request: api::ResizeVolume) -> Answer<api::Volume> {
+        Box::pin(async move {
+            self.check_not_draining()?;
+            self.host.resize(&name, request.size_bytes).await.map_err(|error| errors::api(&error))?;
+            tracing::info!(volume = %name, size_bytes = request.size_bytes, "resized");
+            self.volume_now(&name).await
+        })
+    }
+
     fn open(self: Arc<Self>, name: String, request: api::OpenVolume) -> Answer<api::Opened> {
         Box::pin(async move {
             self.check_not_draining()?;

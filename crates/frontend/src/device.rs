@@ -72,7 +72,7 @@ pub trait Device: Send + Sync + 'static {
     /// The volume's name.
     fn name(&self) -> &str;
 
-    /// The volume's size. Every other call stays below it.
+    /// The volume's size now. Every other call stays below it, as it was a moment ago: a call beyond it fails.
     fn size_bytes(&self) -> u64;
 
     /// Whether changes are refused.
@@ -104,8 +104,8 @@ pub trait Device: Send + Sync + 'static {
     /// Blocks until everything that was acknowledged before the call is on stable storage.
     fn flush(&self) -> Result<(), Failure>;
 
-    /// Pushes what is known of the range: extents in order that together cover exactly `length` bytes. After anything
-    /// but [`Step::Done`] what was pushed says nothing.
+    /// Pushes what is known of the range: extents in order that together cover exactly `length` bytes, or fewer where
+    /// the device ends. After anything but [`Step::Done`] what was pushed says nothing.
     fn extents(&self, offset: u64, length: u64, out: &mut Vec<Extent>) -> Step;
 
     /// What is known of the range, as [`Device::extents`] has it.

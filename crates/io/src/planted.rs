@@ -32,6 +32,8 @@ pub enum Bug {
     OverwrittenNotSealed,
     /// W9: a log chunk is used again before its blocks were applied.
     ReleasedEarly,
+    /// Writes beyond the old size are accepted before a head says the new one.
+    GrownEarly,
     /// FLUSH does not sync.
     SyncSkipped,
     /// A write is acknowledged before it is in the log.

@@ -8,6 +8,7 @@ mod book;
 mod change;
 mod open;
 mod probe;
+mod size;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -19,7 +20,7 @@ use esker_format::{
     property::{Compression, Durability, Properties},
 };
 
-use self::book::Book;
+use self::{book::Book, size::Size};
 use crate::{Config, Halt, Host, Loss, Machine, Prng, Survival, Task};
 
 /// The volume's name.
@@ -117,6 +118,7 @@ pub struct Lab {
     sites: Vec<Site>,
     auditor: Host,
     book: Arc<Book>,
+    size: Size,
     /// The site that opened the volume last.
     owner: Option<usize>,
     /// Another site has begun to open the volume, so the owner's log may be out of date.
@@ -145,8 +147,10 @@ impl Lab {
         let mut random = machine.random();
         let lab_random = random.fork();
         let book = Arc::new(Book::new(setup.size_bytes));
+        let size = Size::new(setup.size_bytes);
         let mut lab = Self {
             machine,
+            size,
             setup,
             sites,
             auditor,
@@ -322,7 +326,7 @@ impl Lab {
 
     /// What the store holds of the volume, read by somebody else, is all of its history.
     pub fn check_committed(&mut self) -> Outcome {
-        let size = self.setup.size_bytes as usize;
+        let size = self.size.now() as usize;
         let image: Vec<u8> = self.audit(async move |pool: Arc<Pool>| {
             let id = pool.lookup(VOLUME).await.map_err(|error| error.to_string())?;
             let id = id.ok_or("the volume has no name")?;

@@ -187,7 +187,14 @@ impl Model {
         }
     }
 
-    /// The volume's blocks.
+    /// The volume may have so many blocks from now on; what is new is zeros.
+    pub(crate) fn reach(&mut self, blocks: u64) {
+        if blocks > self.blocks() {
+            self.base.0.resize(blocks as usize, None);
+        }
+    }
+
+    /// The most blocks that the volume ever had.
     pub fn blocks(&self) -> u64 {
         self.base.0.len() as u64
     }

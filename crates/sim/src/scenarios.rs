@@ -2,6 +2,7 @@
 
 mod local;
 mod owners;
+mod resize;
 mod store;
 mod zombies;
 
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(store::all());
     all.extend(owners::all());
     all.extend(zombies::all());
+    all.extend(resize::all());
     all
 }
 

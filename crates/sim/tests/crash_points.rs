@@ -61,4 +61,8 @@ scenarios! {
     void_claim "void-claim",
     partition "partition",
     stray "stray",
+    grow "grow",
+    grow_higher "grow-higher",
+    shrink "shrink",
+    resize_and_takeover "resize-and-takeover",
 }

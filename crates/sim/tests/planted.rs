@@ -110,6 +110,11 @@ fn w9_a_chunk_is_released_early() {
 }
 
 #[test]
+fn a_volume_grows_before_a_head_says_so() {
+    caught_by(Bug::GrownEarly, "grow", "the volume does not open");
+}
+
+#[test]
 fn a_flush_does_not_sync() {
     caught(Bug::SyncSkipped, "writes");
 }

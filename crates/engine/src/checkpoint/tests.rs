@@ -323,3 +323,47 @@ fn what_does_not_fit_is_an_error() {
     assert!(packs.try_load(top, INNER_BLOCKS + 1, 0..1).is_err());
     assert!(block_on(load_top(&packs, top, INNER_BLOCKS + 1)).is_err());
 }
+
+/// The root of another size, its new pages kept.
+fn resized(packs: &mut Packs, old: Option<PageRef>, sizes: (u64, u64)) -> Result<Option<PageRef>> {
+    let id = PackId([200 + packs.bytes.len() as u8; 16]);
+    let mut writer = PackWriter::new(PoolId([1; 16]), id, AttemptId([2; 16]));
+    let root = block_on(resize(packs, old, sizes, &mut writer))?;
+    packs.bytes.insert(id, writer.finish());
+    Ok(root)
+}
+
+#[test]
+fn a_root_grows_and_shrinks() {
+    let sizes = [700, LEAF_BLOCKS, SMALL, INNER_BLOCKS, INNER_BLOCKS + 3000, PEBIBYTE];
+    for (index, small) in sizes.iter().copied().enumerate() {
+        for large in sizes[index..].iter().copied() {
+            let zeros = vec![run(0, small.min(LEAF_BLOCKS * FANOUT), RunKind::Zero)];
+            for runs in [vec![], vec![data(small - 1, 1, 7)], zeros] {
+                let mut packs = Packs::default();
+                let root = packs.fold(None, small, &[(1, runs.clone())]);
+                let before = contents(&packs.load(root, small));
+                let grown = resized(&mut packs, root, (small, large)).unwrap();
+                let mut map = Map::new(small);
+                apply(&mut map, &[(1, runs)]);
+                map.grow(large);
+                assert_eq!(contents(&packs.load(grown, large)), contents(&map), "{small} to {large}");
+                // Folded at the new size, and made holes again.
+                let far = packs.fold(grown, large, &[(2, vec![data(large - 1, 1, 9)])]);
+                if large > small {
+                    assert!(packs.load(far, large).mapped_from(small).is_some());
+                    let same_height = page::height(small) == page::height(large);
+                    assert_eq!(
+                        resized(&mut packs, far, (large, small)).is_ok(),
+                        same_height,
+                        "{large} to {small}"
+                    );
+                    let holes = vec![run(small, large - small, RunKind::Hole)];
+                    let trimmed = packs.fold(far, large, &[(3, holes)]);
+                    let shrunk = resized(&mut packs, trimmed, (large, small)).unwrap();
+                    assert_eq!(contents(&packs.load(shrunk, small)), before, "{large} to {small}");
+                }
+            }
+        }
+    }
+}

@@ -24,6 +24,7 @@
 
 mod leaf;
 mod node;
+mod resize;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +36,7 @@ use esker_format::{
 };
 use esker_io::sync::atomic::Ordering;
 
-pub(crate) use self::{leaf::RunBuilder, node::span};
+pub(crate) use self::{leaf::RunBuilder, node::span, resize::Mapped};
 use self::{
     leaf::Words,
     node::{Node, child_at},
@@ -230,15 +231,26 @@ impl Map {
 
     /// Learns what the page of a subtree says, of blocks that are unloaded: all of a leaf, and of an inner page the
     /// children that have no pages. `level` 0 is a leaf, and `index` counts subtrees of that level. The page fits its
-    /// place.
+    /// place in the stored map, whose size may be another for a moment: what lies beyond the end of this one is nothing
+    /// to it.
     ///
     /// # Panics
-    /// When the subtree lies outside the volume, or the page is of another level.
+    /// When the page is of another level.
     pub fn fill(&mut self, level: u8, index: u64, page: &Page) {
-        assert!(level <= self.level, "a subtree at level {level} under a root at {}", self.level);
-        let lba = index.checked_mul(span(level)).expect("a subtree lies in the map");
-        self.check(lba, 1);
-        self.root.fill(self.level, level, lba, page);
+        let lba = index.checked_mul(span(level)).expect("a subtree lies in a map");
+        if lba >= self.blocks {
+            return;
+        }
+        if level <= self.level {
+            self.root.fill(self.level, level, lba, page);
+        } else if let Some(says) = node::says_of_first(page) {
+            self.root.fill_with(self.level, says);
+        }
+    }
+
+    /// Learns that the stored map has no pages at all.
+    pub fn fill_holes(&mut self) {
+        self.root.fill_with(self.level, Address::HOLE);
     }
 
     /// Makes a leaf unloaded, whatever it held.

@@ -6,6 +6,7 @@
 //! several segments; `core::policy` says for how long.
 
 mod begin;
+mod resize;
 
 use std::{
     collections::BTreeMap,
@@ -26,8 +27,9 @@ use esker_io::{
 };
 use futures_util::{FutureExt, Stream, stream::FuturesUnordered};
 
+use self::resize::Resizing;
 use super::{
-    Committed, Volume, Writer,
+    Committed, StoredMap, Volume, Writer,
     stages::{Done, deflate},
 };
 use crate::{
@@ -52,6 +54,8 @@ struct CommitEnd {
     outcome: Result<()>,
     done: Vec<Done>,
     root: Option<NewRoot>,
+    /// The head says another size.
+    resized: bool,
 }
 
 /// What a pipeline begins with.
@@ -67,6 +71,8 @@ pub(crate) struct Pipeline {
     volume: Arc<Volume>,
     /// Here while no commit is on its way (rule H1: one head PUT at most).
     chain: Option<Chain>,
+    /// The last sequence that the newest head's pages hold.
+    root_sequence: u64,
     heads: Option<reclaim::Heads>,
     /// How many heads reclaim knows of.
     heads_known: usize,
@@ -80,6 +86,7 @@ pub(crate) struct Pipeline {
     new_root: Option<NewRoot>,
     commit: Option<BoxFuture<'static, Box<CommitEnd>>>,
     checkpoint: Option<BoxFuture<'static, Result<NewRoot>>>,
+    resizing: Option<Resizing>,
     deflate: Option<BoxFuture<'static, ()>>,
     prepare: Option<BoxFuture<'static, Result<()>>>,
     reclaim: Option<BoxFuture<'static, Box<reclaim::Heads>>>,
@@ -93,6 +100,7 @@ impl Pipeline {
     pub(crate) fn new(volume: Arc<Volume>, start: Start) -> Self {
         Self {
             volume,
+            root_sequence: start.chain.newest().root_sequence,
             chain: Some(start.chain),
             heads_known: start.heads.count(),
             heads: Some(start.heads),
@@ -105,6 +113,7 @@ impl Pipeline {
             new_root: None,
             commit: None,
             checkpoint: None,
+            resizing: None,
             deflate: None,
             prepare: None,
             reclaim: None,
@@ -161,7 +170,8 @@ impl Pipeline {
     /// Begins everything that can begin now.
     fn begin_work(&mut self, writer: &Writer) -> Result<()> {
         let draining = writer.draining.load(Ordering::Acquire);
-        let view = self.begin_seals(writer, draining);
+        self.begin_resize(writer);
+        let view = self.begin_seals(writer, draining || self.hurries());
         if self.checkpoint.is_none() && self.new_root.is_none() {
             self.begin_checkpoint();
         }
@@ -172,7 +182,7 @@ impl Pipeline {
             self.prepare = writer.log.prepare_file();
         }
         self.begin_reclaim();
-        self.begin_commit(writer, &view);
+        self.begin_commit(writer, &view, draining);
         Ok(())
     }
 
@@ -199,7 +209,7 @@ impl Pipeline {
     }
 
     fn committed(&mut self, writer: &Writer, end: CommitEnd) -> Result<()> {
-        let CommitEnd { chain, outcome, done, root } = end;
+        let CommitEnd { chain, outcome, done, root, resized } = end;
         outcome?;
         let head = chain.newest();
         *writer.committed.lock() = Committed {
@@ -209,14 +219,15 @@ impl Pipeline {
             tail_segments: head.tail.len(),
         };
         self.released = head.kind == HeadKind::Released;
+        self.root_sequence = head.root_sequence;
         let released = done.iter().map(|done| done.facts.log_bytes).sum();
         for done in done {
             self.stored.learn(done.blocks, done.uploaded.0.object_bytes);
             writer.log.release(done.end);
             self.tail.push(done.index);
         }
+        *self.volume.stored.lock() = StoredMap::of(head);
         if let Some(root) = root {
-            *self.volume.map_root.lock() = root.root;
             let folded = self.tail.extract_if(.., |index| index.last_sequence <= root.sequence).collect();
             self.deflate = Some(Box::pin(deflate(self.volume.clone(), folded)));
         }
@@ -224,6 +235,9 @@ impl Pipeline {
         writer.room.notify();
         self.written.push(HeadFacts::of(head));
         self.chain = Some(chain);
+        if resized {
+            self.resized();
+        }
         Ok(())
     }
 

@@ -11,10 +11,13 @@ use esker_format::{
 #[cfg(feature = "planted")]
 use esker_io::{Bug, planted};
 
-use super::{Volume, blocks_of};
+use super::{StoredMap, Volume, blocks_of};
 use crate::{
     EngineError, Result, checkpoint,
-    core::{fold::Place, map::Extent},
+    core::{
+        fold::Place,
+        map::{Extent, Map},
+    },
     fetch::Part,
 };
 
@@ -100,7 +103,9 @@ impl Volume {
         let mut parts = Vec::new();
         // The guard pins the log: no chunk is used again while a reader is inside (rule W9).
         let map = self.map.read();
-        map.resolve(lba, (buffer.len() / BLOCK_BYTES) as u64, &mut extents);
+        let blocks = (buffer.len() / BLOCK_BYTES) as u64;
+        self.check_blocks(&map, lba, blocks)?;
+        map.resolve(lba, blocks, &mut extents);
         for extent in extents {
             let start = ((extent.lba - lba) as usize) * BLOCK_BYTES;
             let end = start + extent.blocks as usize * BLOCK_BYTES;
@@ -132,6 +137,7 @@ impl Volume {
     fn try_read_one(&self, lba: u64, block: &mut [u8]) -> Result<(Address, bool)> {
         // The guard pins the log: no chunk is used again while a reader is inside (rule W9).
         let map = self.map.read();
+        self.check_blocks(&map, lba, 1)?;
         let address = map.get(lba);
         match address.kind() {
             AddressKind::Hole | AddressKind::Zero => block.fill(0),
@@ -156,8 +162,11 @@ impl Volume {
 
     /// Reads what the store's pages say of these blocks.
     pub(super) async fn load_map(&self, lba: u64, blocks: u64) -> Result<()> {
-        // Without a root there are no pages, and nothing was ever unloaded.
-        let Some(root) = *self.map_root.lock() else { return Ok(()) };
+        let StoredMap { root, size_bytes } = *self.stored.lock();
+        let Some(root) = root else {
+            self.map.write().fill_holes();
+            return Ok(());
+        };
         let fill = |place: Place, page: &Page| {
             let mut map = self.map.write();
             #[cfg(feature = "planted")]
@@ -167,20 +176,22 @@ impl Volume {
             map.fill(place.level, place.index, page);
         };
         let range = lba..lba + blocks;
-        checkpoint::load(self.pool.fetcher(), root, blocks_of(self.size_bytes), range, fill).await
+        checkpoint::load(self.pool.fetcher(), root, blocks_of(size_bytes), range, fill).await
     }
 
     /// What `length` bytes at `offset` hold, as (bytes, state) in order; `None` when the store's pages have to be read
     /// first: call [`Volume::extents_later`]. Ranges beyond the end are cut.
     pub fn extents(&self, offset: u64, length: u64) -> Option<Vec<(u64, ExtentState)>> {
-        let end = offset.saturating_add(length).min(self.size_bytes);
+        let block = BLOCK_BYTES as u64;
+        let map = self.map.read();
+        let end = offset.saturating_add(length).min(map.blocks() * block);
         if offset >= end {
             return Some(Vec::new());
         }
-        let block = BLOCK_BYTES as u64;
         let (first, last) = (offset / block, end.div_ceil(block));
         let mut extents = Vec::new();
-        self.map.read().resolve(first, last - first, &mut extents);
+        map.resolve(first, last - first, &mut extents);
+        drop(map);
         let mut states: Vec<(u64, ExtentState)> = Vec::new();
         for Extent { lba, blocks, address } in extents {
             let state = match address.kind() {
@@ -204,20 +215,35 @@ impl Volume {
             if let Some(extents) = self.extents(offset, length) {
                 return Ok(extents);
             }
-            let end = offset.saturating_add(length).min(self.size_bytes);
+            let end = offset.saturating_add(length).min(self.size_bytes());
             let block = BLOCK_BYTES as u64;
             self.load_map(offset / block, end.div_ceil(block) - offset / block).await?;
         }
     }
 
     pub(super) fn check_range(&self, offset: u64, length: u64) -> Result<()> {
-        if offset.checked_add(length).is_some_and(|end| end <= self.size_bytes) {
+        if offset.checked_add(length).is_some_and(|end| end <= self.size_bytes()) {
             return Ok(());
         }
-        Err(EngineError::Invalid(format!(
+        Err(self.beyond_the_end(offset, length))
+    }
+
+    /// Checks a range once more, under the map's guard: the volume may have become smaller since it was asked for.
+    #[inline]
+    pub(super) fn check_blocks(&self, map: &Map, lba: u64, blocks: u64) -> Result<()> {
+        if lba + blocks <= map.blocks() {
+            return Ok(());
+        }
+        Err(self.beyond_the_end(lba * BLOCK_BYTES as u64, blocks * BLOCK_BYTES as u64))
+    }
+
+    #[cold]
+    fn beyond_the_end(&self, offset: u64, length: u64) -> EngineError {
+        EngineError::Invalid(format!(
             "the range of {length} bytes at {offset} reaches beyond the end of volume {} at {}",
-            self.name, self.size_bytes
-        )))
+            self.name,
+            self.size_bytes()
+        ))
     }
 }
 

@@ -11,10 +11,10 @@ use esker_format::{
 };
 use esker_io::{Bug, planted};
 
-use super::{Volume, blocks_of};
+use super::{StoredMap, Volume, blocks_of};
 use crate::{
     EngineError, Result, checkpoint,
-    commit::{NewRoot, Uploaded},
+    commit::{NewRoot, Resized, Uploaded},
     log::Cut,
     seal::{Move, Progress, Sealing},
     upload,
@@ -117,7 +117,8 @@ pub(super) async fn apply(volume: &Arc<Volume>, done: &mut [Done]) {
         let job = move || {
             for slice in moves.chunks(APPLY_SLICE) {
                 let map = volume.map.read();
-                for step in slice {
+                // What was cut off since is not there to be changed.
+                for step in slice.iter().filter(|step| step.lba < map.blocks()) {
                     map.apply(step.lba, step.from, step.to);
                 }
             }
@@ -135,7 +136,10 @@ pub(super) async fn deflate(volume: Arc<Volume>, folded: Vec<Arc<SegmentIndex>>)
         let cpu = volume.pool.world().cpu.clone();
         let job = move || {
             for leaf in slice {
-                volume.map.write().deflate(leaf);
+                let mut map = volume.map.write();
+                if leaf < map.leaves() {
+                    map.deflate(leaf);
+                }
             }
         };
         esker_io::run(&*cpu, job).await;
@@ -158,26 +162,44 @@ fn touched_leaves(folded: &[Arc<SegmentIndex>]) -> Vec<u64> {
 /// Writes the pages that `changes` touch as one pack; returns the new root.
 pub(super) async fn write_pages(
     volume: Arc<Volume>,
-    old: Option<PageRef>,
+    old: StoredMap,
     changes: Vec<(SegmentId, Arc<SegmentIndex>)>,
     sequence: u64,
 ) -> Result<NewRoot> {
-    let world = volume.pool.world();
-    let (pages, root) = insist(&volume, || fold(&volume, &old, &changes)).await?;
-    if !pages.is_empty() {
-        upload::pack(world, pages.id(), pages.finish(), || volume.gives_up()).await?;
-    }
+    let blocks = blocks_of(old.size_bytes);
+    let fetcher = volume.pool.fetcher();
+    let (pages, root) = insist(&volume, || async {
+        let mut pages = new_pack(&volume);
+        let root = checkpoint::fold(fetcher, old.root, blocks, &changes, &mut pages).await?;
+        Ok((pages, root))
+    })
+    .await?;
+    put_pages(&volume, pages).await?;
     Ok(NewRoot { root, sequence })
 }
 
-async fn fold(
-    volume: &Volume,
-    old: &Option<PageRef>,
-    changes: &[(SegmentId, Arc<SegmentIndex>)],
-) -> Result<(PackWriter, Option<PageRef>)> {
-    let random = &volume.pool.world().random;
-    let mut pages = PackWriter::new(volume.pool.id(), PackId(random.id()), AttemptId(random.id()));
+/// Writes the pages that a root of another height needs; returns the root.
+pub(super) async fn write_root(volume: &Arc<Volume>, old: StoredMap, size_bytes: u64) -> Result<Resized> {
+    let sizes = (blocks_of(old.size_bytes), blocks_of(size_bytes));
     let fetcher = volume.pool.fetcher();
-    let root = checkpoint::fold(fetcher, *old, blocks_of(volume.size_bytes), changes, &mut pages).await?;
-    Ok((pages, root))
+    let (pages, root) = insist(volume, || async {
+        let mut pages = new_pack(volume);
+        let root = checkpoint::resize(fetcher, old.root, sizes, &mut pages).await?;
+        Ok((pages, root))
+    })
+    .await?;
+    put_pages(volume, pages).await?;
+    Ok(Resized { size_bytes, root })
+}
+
+fn new_pack(volume: &Volume) -> PackWriter {
+    let random = &volume.pool.world().random;
+    PackWriter::new(volume.pool.id(), PackId(random.id()), AttemptId(random.id()))
+}
+
+async fn put_pages(volume: &Volume, pages: PackWriter) -> Result<()> {
+    if !pages.is_empty() {
+        upload::pack(volume.pool.world(), pages.id(), pages.finish(), || volume.gives_up()).await?;
+    }
+    Ok(())
 }

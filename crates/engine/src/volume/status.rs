@@ -65,7 +65,7 @@ impl Volume {
         VolumeStatus {
             name: self.name.clone(),
             id: self.id.to_string(),
-            size_bytes: self.size_bytes,
+            size_bytes: self.size_bytes(),
             status: self.status.lock().clone(),
             effective: self.effective,
             sequence: self.last_sequence().0,

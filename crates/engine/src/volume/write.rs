@@ -96,11 +96,13 @@ impl Volume {
                 room.push(Entry { lba: lba + index as u64 * RECORD_BLOCKS_MAX, payload });
             }
         }
+        positions.clear();
         // Rule W4: the guard is held from append to publish, so that nobody trims or inflates in between.
-        let map = self.flat(&room);
-        let outcome = writer.log.append(&room, positions);
-        self.publish(&map, &room, positions);
-        drop(map);
+        let outcome = self.flat(&room).and_then(|map| {
+            let outcome = writer.log.append(&room, positions);
+            self.publish(&map, &room, positions);
+            outcome
+        });
         writer.wake_pipeline();
         let error = outcome.err().inspect(|error| self.failed(error));
         let mut needed = 0;
@@ -127,23 +129,28 @@ impl Volume {
     }
 
     /// The map under a shared guard, with every leaf of `entries` ready to take positions.
-    fn flat(&self, entries: &[Entry<'_>]) -> ReadGuard<'_, Map> {
+    fn flat(&self, entries: &[Entry<'_>]) -> Result<ReadGuard<'_, Map>> {
         loop {
             let map = self.map.read();
+            for entry in entries {
+                self.check_blocks(&map, entry.lba, entry.blocks())?;
+            }
             if entries.iter().all(|entry| map.is_flat(entry.lba, entry.blocks())) {
-                return map;
+                return Ok(map);
             }
             drop(map);
             let mut map = self.map.write();
             for entry in entries {
+                self.check_blocks(&map, entry.lba, entry.blocks())?;
                 map.inflate(entry.lba, entry.blocks());
             }
         }
     }
 
-    /// A failed append that stopped the log stops the volume; a full disk only fails the write.
+    /// A failed append that stopped the log stops the volume; a full disk, or an end that came nearer, only fails the
+    /// write.
     fn failed(&self, error: &EngineError) {
-        if !matches!(error, EngineError::Disk(_)) {
+        if !matches!(error, EngineError::Disk(_) | EngineError::Invalid(_)) {
             self.stop(error);
         }
     }
@@ -204,6 +211,7 @@ impl Volume {
         let entry = Entry { lba, payload };
         let mut positions = Vec::with_capacity(1);
         let mut map = self.map.write();
+        self.check_blocks(&map, lba, entry.blocks())?;
         let outcome = writer.log.append(&[entry], &mut positions);
         let garbage = outcome.is_ok().then(|| map.set_range(lba, entry.blocks(), to));
         drop(map);
@@ -254,6 +262,7 @@ impl Volume {
         let entry = Entry { lba, payload: Payload::Write { data: block, crcs: &crcs } };
         let mut positions = Vec::with_capacity(1);
         let mut map = self.map.write();
+        self.check_blocks(&map, lba, 1)?;
         if map.get(lba) != base && !planted(Bug::BaseNotChecked) {
             return Ok(false);
         }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::{Context, bail};
 use esker_control::{
     ApiError, Client, Daemon as _, ErrorKind,
-    api::{CreateVolume, Figures, OpenVolume, Volume, VolumeState},
+    api::{CreateVolume, Figures, OpenVolume, ResizeVolume, Volume, VolumeState},
 };
 use esker_engine::{host::Host, pool::Pool, volume::Limits};
 use esker_format::{head::HeadKind, ids::DirectoryId};
@@ -104,6 +104,17 @@ impl Session {
         match self {
             Session::Asked { client, .. } => during("creating", client.create(wanted)).await?,
             Session::Here { daemon, .. } => during("creating", daemon.clone().create(wanted.clone())).await?,
+        };
+        Ok(())
+    }
+
+    /// Gives a volume that is open another size.
+    pub(crate) async fn resize(&self, name: &str, wanted: &ResizeVolume) -> anyhow::Result<()> {
+        match self {
+            Session::Asked { client, .. } => during("resizing", client.resize(name, wanted)).await?,
+            Session::Here { daemon, .. } => {
+                during("resizing", daemon.clone().resize(name.to_owned(), *wanted)).await?
+            }
         };
         Ok(())
     }

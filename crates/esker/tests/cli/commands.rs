@@ -93,6 +93,52 @@ fn with_a_daemon() {
     assert_eq!(daemon.stop(), 0);
 }
 
+fn size(bench: &Bench) -> u64 {
+    let info = tool("nbdinfo", &["--size", &bench.uri("demo")]);
+    succeeded("nbdinfo", &[], &info).trim().parse().unwrap()
+}
+
+#[test]
+fn volumes_grow_and_shrink_while_they_are_served() {
+    let bench = Bench::new();
+    let daemon = bench.serve(&["--volume", "demo=8M"]);
+    bench.write("demo", 1, "7M", "1M");
+    let text = bench.ok(&["volume", "resize", "demo", "9G"]);
+    assert!(text.starts_with("resized demo from 8 MiB to 9 GiB; connections that are open"), "{text}");
+    assert_eq!(size(&bench), 9 << 30);
+    assert_eq!(bench.json(&["volume", "show", "demo"])["stored"]["size_bytes"], 9_u64 << 30);
+    bench.write("demo", 2, "9215M", "1M");
+    let message = bench.fails(1, &["volume", "resize", "demo", "4M"]);
+    assert!(message.contains("2097152 bytes behind that are mapped, the first at 7340032"), "{message}");
+    assert_eq!(size(&bench), 9 << 30);
+    let uri = bench.uri("demo");
+    let discard = [
+        "-f",
+        "raw",
+        "--discard=unmap",
+        "-c",
+        "discard 8M 1G",
+        "-c",
+        "discard 9215M 1M",
+        "-c",
+        "flush",
+        &uri,
+    ];
+    succeeded("qemu-io", &discard, &tool("qemu-io", &discard));
+    bench.ok(&["volume", "resize", "demo", "8M"]);
+    assert_eq!(size(&bench), 8 << 20);
+    bench.read("demo", 1, "7M", "1M");
+    bench.fails(1, &["volume", "resize", "demo", "5000"]);
+    bench.fails(1, &["volume", "resize", "gone", "1G"]);
+    daemon.kill();
+    let text = bench.ok(&["volume", "resize", "demo", "16M"]);
+    assert!(text.contains("from 8 MiB to 16 MiB; no daemon runs here"), "{text}");
+    let daemon = bench.serve(&["--volume", "demo=16M"]);
+    bench.read("demo", 1, "7M", "1M");
+    bench.read("demo", 0, "8M", "8M");
+    assert_eq!(daemon.stop(), 0);
+}
+
 #[test]
 fn help_and_mistakes() {
     let bench = Bench::new();

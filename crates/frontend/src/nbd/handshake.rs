@@ -21,6 +21,8 @@ use crate::{Device, Exports};
 pub(crate) struct Session {
     pub(crate) name: String,
     pub(crate) device: Arc<dyn Device>,
+    /// The size that the client was told; it stays that of the connection.
+    pub(crate) size_bytes: u64,
     /// Structured replies.
     pub(crate) structured: bool,
     /// `base:allocation` was selected for this export.
@@ -176,7 +178,7 @@ impl Handshake<'_> {
         let device = self.exports.find(name).ok_or(NoSession::Left)?;
         let session = agreed.session(name, device);
         let mut reply = Vec::with_capacity(134);
-        reply.extend(session.device.size_bytes().to_be_bytes());
+        reply.extend(session.size_bytes.to_be_bytes());
         reply.extend(session.flags().to_be_bytes());
         if !agreed.no_zeroes {
             reply.resize(reply.len() + 124, 0);
@@ -228,7 +230,7 @@ impl Handshake<'_> {
             return None;
         };
         let session = agreed.session(query.name, device);
-        let size = session.device.size_bytes().to_be_bytes();
+        let size = session.size_bytes.to_be_bytes();
         let flags = session.flags().to_be_bytes();
         answers.push(answer::INFO, &[&info::EXPORT.to_be_bytes(), &size, &flags]);
         if query.wants(info::NAME) {
@@ -278,7 +280,8 @@ impl Handshake<'_> {
 impl Agreed {
     fn session(&self, name: &str, device: Arc<dyn Device>) -> Session {
         let allocation = self.allocation_of.as_deref() == Some(name);
-        Session { name: name.to_owned(), device, structured: self.structured, allocation }
+        let size_bytes = device.size_bytes();
+        Session { name: name.to_owned(), device, size_bytes, structured: self.structured, allocation }
     }
 }
 

@@ -35,7 +35,11 @@ impl Status {
         while self.offset < self.end {
             room.clear();
             match device.extents(self.offset, self.step_bytes(), room) {
-                Step::Done => self.add(room),
+                Step::Done => {
+                    if let Err(failure) = self.add(room) {
+                        return Step::Failed(failure);
+                    }
+                }
                 other => return other,
             }
         }
@@ -46,7 +50,7 @@ impl Status {
     pub(crate) async fn ask_later(mut self, device: Arc<dyn Device>) -> Result<Status, Failure> {
         while self.offset < self.end {
             let found = device.clone().extents_later(self.offset, self.step_bytes()).await?;
-            self.add(&found);
+            self.add(&found)?;
         }
         Ok(self)
     }
@@ -56,9 +60,12 @@ impl Status {
     }
 
     /// Takes the extents of one step; an answer that is full is complete.
-    fn add(&mut self, found: &[Extent]) {
+    fn add(&mut self, found: &[Extent]) -> Result<(), Failure> {
         let covered: u64 = found.iter().map(|extent| extent.length).sum();
-        assert_eq!(covered, self.step_bytes(), "a device must cover the range it was asked for");
+        if covered != self.step_bytes() {
+            // It has shrunk since the request was checked.
+            return Err(Failure::Invalid);
+        }
         for extent in found {
             let flags = match extent.state {
                 ExtentState::Data => 0,
@@ -70,11 +77,12 @@ impl Status {
                 Some(last) if last.1 == flags => last.0 += extent.length as u32,
                 _ if full => {
                     self.end = self.offset;
-                    return;
+                    return Ok(());
                 }
                 _ => self.extents.push((extent.length as u32, flags)),
             }
         }
         self.offset += covered;
+        Ok(())
     }
 }

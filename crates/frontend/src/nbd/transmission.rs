@@ -75,6 +75,7 @@ pub(crate) struct Transmission<'a> {
     socket: &'a Socket,
     orders: &'a Orders,
     device: Arc<dyn Device>,
+    size_bytes: u64,
     structured: bool,
     allocation: bool,
     patience: Duration,
@@ -104,6 +105,7 @@ impl<'a> Transmission<'a> {
             socket,
             orders,
             device: session.device.clone(),
+            size_bytes: session.size_bytes,
             structured: session.structured,
             allocation: session.allocation,
             patience,
@@ -175,7 +177,8 @@ impl<'a> Transmission<'a> {
     /// Serves all complete requests; says how many bytes they were and what comes next.
     fn batch(&mut self, input: &[u8]) -> Result<(usize, Next), End> {
         let facts = Facts {
-            size_bytes: self.device.size_bytes(),
+            // A device that grew is larger for those who connect from then on; one that shrank, for nobody.
+            size_bytes: self.size_bytes.min(self.device.size_bytes()),
             read_only: self.device.read_only(),
             structured: self.structured,
             allocation: self.allocation,

@@ -314,3 +314,22 @@ fn a_read_that_fails_in_the_middle() {
         assert_eq!(client.ask(0, 0, 601 * 4096, 4096).errno, 0, "the connection goes on");
     });
 }
+
+#[test]
+fn a_connection_keeps_its_size() {
+    let host = Host::start();
+    let mut old = host.structured();
+    host.disk.resize(SIZE + 4096);
+    assert_eq!(old.ask(0, 0, SIZE, 1).errno, 22);
+    assert_eq!(old.ask(0, 0, SIZE - 1, 1).errno, 0);
+    let mut new = host.connect();
+    new.greet();
+    assert_eq!(new.go("disk").0, SIZE + 4096);
+    assert_eq!(new.ask(0, 0, SIZE, 1).errno, 0);
+    // What was cut off is not there for anybody.
+    host.disk.resize(1 << 20);
+    for (command, errno) in [(0, 22), (4, 22), (6, 28), (7, 22)] {
+        assert_eq!(old.ask(command, 0, 1 << 20, 4096).errno, errno, "command {command}");
+    }
+    assert_eq!(old.ask(7, 0, 0, 1 << 20).errno, 0);
+}

@@ -75,6 +75,13 @@ impl Memory {
         })
     }
 
+    /// Gives it another size.
+    pub(crate) fn resize(&self, size_bytes: u64) {
+        let mut contents = self.contents.write().unwrap();
+        contents.bytes.resize(size_bytes as usize, 0);
+        contents.states.resize(size_bytes.div_ceil(BLOCK) as usize, ExtentState::Hole);
+    }
+
     pub(crate) fn bytes(&self, offset: usize, length: usize) -> Vec<u8> {
         self.contents.read().unwrap().bytes[offset..offset + length].to_vec()
     }

@@ -48,6 +48,11 @@ impl Book {
         }
     }
 
+    /// The volume may have so many blocks from now on.
+    pub(super) fn reach(&self, blocks: u64) {
+        self.lock().model.reach(blocks);
+    }
+
     pub(super) fn begin(&self, opening: u64, effects: &[Effect]) {
         self.with(opening, |model| {
             model.begin(effects);

@@ -77,6 +77,7 @@ impl Lab {
         self.contested = false;
         self.owner = Some(site);
         self.later.clear();
+        self.size.found(volume.size_bytes())?;
         let sequence = volume.last_sequence().0;
         self.book.reopened(sequence).map_err(violation)?;
         for fenced in &mut self.sites {
@@ -109,7 +110,7 @@ impl Lab {
 
     /// The volume's blocks.
     pub fn blocks(&self) -> u64 {
-        self.setup.size_bytes / esker_format::BLOCK_BYTES as u64
+        self.size.now() / esker_format::BLOCK_BYTES as u64
     }
 
     /// Whether a site has the volume open, in its own view.

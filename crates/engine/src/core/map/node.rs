@@ -44,6 +44,16 @@ pub(super) fn child_at(level: u8, lba: u64) -> usize {
     (lba >> (LEAF_BITS + FANOUT_BITS * u32::from(level)) & (FANOUT - 1)) as usize
 }
 
+/// What an inner page says of all blocks under its first child, where that has no page.
+pub(super) fn says_of_first(page: &Page) -> Option<Address> {
+    let Page::Inner(stored) = page else { panic!("a leaf stands at level 0") };
+    match stored.first() {
+        Some((0, Child::Page(_))) => None,
+        Some((0, Child::Zero)) => Some(Address::ZERO),
+        _ => Some(Address::HOLE),
+    }
+}
+
 impl Node {
     pub(super) const HOLE: Node = Node::Uniform(Address::HOLE);
 
@@ -158,7 +168,7 @@ impl Node {
     }
 
     /// Makes everything that is unloaded holes or zeros.
-    fn fill_with(&mut self, level: u8, says: Address) {
+    pub(super) fn fill_with(&mut self, level: u8, says: Address) {
         match self {
             Node::Uniform(address) if *address == Address::UNLOADED => *self = Node::Uniform(says),
             Node::Uniform(_) => {}
@@ -208,7 +218,7 @@ impl Node {
     }
 
     /// The children of a node above the leaves; a uniform one gets 1,024 uniform children first.
-    fn split(&mut self) -> (&mut Children, &mut usize) {
+    pub(super) fn split(&mut self) -> (&mut Children, &mut usize) {
         if let Node::Uniform(address) = *self {
             let children: Box<[Node]> = (0..FANOUT).map(|_| Node::Uniform(address)).collect();
             let children = children.try_into().unwrap_or_else(|_| unreachable!("as many as the fan-out"));

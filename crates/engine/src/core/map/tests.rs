@@ -594,3 +594,59 @@ fn many_runs_become_words_when_those_are_smaller() {
 fn publishing_to_runs_is_refused() {
     Map::new(SMALL).publish(0, 1, LogPosition(4096));
 }
+
+#[test]
+fn a_map_grows_and_shrinks_with_what_it_holds() {
+    let sizes = [
+        700,
+        LEAF_BLOCKS,
+        SMALL,
+        LEAF_BLOCKS * FANOUT,
+        LEAF_BLOCKS * FANOUT + 1,
+        3 << 31,
+        PEBIBYTE,
+        BLOCKS_MAX,
+    ];
+    for (index, small) in sizes.iter().copied().enumerate() {
+        for large in sizes[index..].iter().copied() {
+            for held in [0, 1, 2] {
+                let mut map = Map::new(small);
+                match held {
+                    0 => {}
+                    1 => map.replay_write(small - 1, 1, LogPosition(4096)),
+                    _ => drop(map.set_range(0, small, Address::ZERO)),
+                }
+                let before = extents(&map, 0, small);
+                map.grow(large);
+                check_shape(&map);
+                assert_eq!(
+                    (map.blocks(), extents(&map, 0, small)),
+                    (large, before.clone()),
+                    "{small} to {large}"
+                );
+                assert_eq!(map.mapped_from(small), None);
+                map.replay_write(large - 1, 1, LogPosition(8192));
+                let mapped = map.mapped_from(small);
+                assert_eq!(mapped, (large > small).then_some(Mapped { first: large - 1, blocks: 1 }));
+                if large > small {
+                    drop(map.set_range(large - 1, 1, Address::HOLE));
+                    drop(map.shrink(small));
+                    check_shape(&map);
+                    assert_eq!(
+                        (map.blocks(), extents(&map, 0, small)),
+                        (small, before),
+                        "{large} to {small}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "only holes are cut off")]
+fn what_is_mapped_is_not_cut_off() {
+    let mut map = Map::new(SMALL);
+    drop(map.set_range(SMALL - 1, 1, Address::ZERO));
+    drop(map.shrink(SMALL - 1));
+}

@@ -6,7 +6,7 @@ use esker_format::head::{HeadKind, TAIL_SEGMENTS_MAX};
 
 use super::{
     super::{
-        Writer,
+        StoredMap, Writer,
         stages::{CutFacts, Done, STORE_RETRY, apply, seal_and_upload, write_pages},
     },
     CommitEnd, Pipeline,
@@ -21,12 +21,12 @@ const ROOT_WAITS_BELOW: usize = TAIL_SEGMENTS_MAX / 4 * 3;
 
 impl Pipeline {
     /// Begins every seal that the policy wants now; returns what it saw last.
-    pub(super) fn begin_seals(&mut self, writer: &Writer, draining: bool) -> View {
+    pub(super) fn begin_seals(&mut self, writer: &Writer, hurry: bool) -> View {
         self.timer = None;
         loop {
             // Before the log is looked at: a write after the look sees it, and wakes us.
             writer.wake_at_once();
-            let view = self.view(writer, draining);
+            let view = self.view(writer, hurry);
             let durability = self.volume.effective.durability;
             let choice = policy::next_seal(&view, durability, &self.stored);
             if let Choice::Seal { blocks_max } = choice {
@@ -69,7 +69,7 @@ impl Pipeline {
         self.world().clock.monotonic().as_millis() as u64
     }
 
-    fn view(&self, writer: &Writer, draining: bool) -> View {
+    fn view(&self, writer: &Writer, hurry: bool) -> View {
         let backlog = writer.log.backlog();
         let now_ms = self.now_ms();
         View {
@@ -80,17 +80,18 @@ impl Pipeline {
             pressed: writer.budget.is_pressed(),
             sealing: self.seals.len(),
             ready: self.ready.len(),
-            draining,
+            draining: hurry,
         }
     }
 
     pub(super) fn begin_checkpoint(&mut self) {
         let Some(chain) = &self.chain else { return };
-        if chain.newest().tail.len() >= CHECKPOINT_AT {
+        let tail = chain.newest().tail.len();
+        if tail >= CHECKPOINT_AT || (tail > 0 && self.hurries()) {
             let changes: Vec<_> = self.tail.iter().map(|index| (index.id, index.clone())).collect();
             let head = chain.newest();
             assert_eq!(head.tail.len(), changes.len(), "the indexes at hand are those of the tail");
-            let (old, sequence) = (head.root, head.sequence);
+            let (old, sequence) = (StoredMap::of(head), head.sequence);
             self.checkpoint = Some(Box::pin(write_pages(self.volume.clone(), old, changes, sequence)));
         }
     }
@@ -118,13 +119,13 @@ impl Pipeline {
     }
 
     /// Rule H8: at the bound the next commit waits until old heads are gone.
-    fn too_many_heads(&self) -> bool {
+    pub(super) fn too_many_heads(&self) -> bool {
         self.heads_known + self.written.len() >= HEADS_COMMIT_MAX
     }
 
     /// Commits what is ready, in order, once the policy does not hold it any more; releases the volume when it drains
     /// and nothing is left.
-    pub(super) fn begin_commit(&mut self, writer: &Writer, view: &View) {
+    pub(super) fn begin_commit(&mut self, writer: &Writer, view: &View, draining: bool) {
         if self.chain.is_none() || self.too_many_heads() || self.is_held(view) {
             return;
         }
@@ -143,7 +144,7 @@ impl Pipeline {
         let nothing_left = self.seals.is_empty() && self.ready.is_empty() && self.checkpoint.is_none();
         // From here on a late write is refused: it would come behind the release and be in no store.
         let nothing_left = nothing_left && done.is_empty() && root.is_none();
-        let release = view.draining && nothing_left && writer.log.close_if_released();
+        let release = draining && nothing_left && self.resizing.is_none() && writer.log.close_if_released();
         if done.is_empty() && root.is_none() && !release {
             self.chain = Some(chain);
             return;
@@ -152,6 +153,7 @@ impl Pipeline {
             kind: if release { HeadKind::Released } else { HeadKind::Data },
             segments: done.iter().map(|done: &Done| done.uploaded.clone()).collect(),
             root: root.clone(),
+            resized: None,
         };
         let volume = self.volume.clone();
         self.commit = Some(Box::pin(async move {
@@ -160,7 +162,7 @@ impl Pipeline {
             if outcome.is_ok() {
                 apply(&volume, &mut done).await;
             }
-            Box::new(CommitEnd { chain, outcome, done, root })
+            Box::new(CommitEnd { chain, outcome, done, root, resized: false })
         }));
     }
 

@@ -86,8 +86,8 @@ async fn make_or_compare(pool: &Pool, known: &[NamedVolume], wanted: &VolumeArg)
     let found = newest.head.size_bytes;
     anyhow::ensure!(
         found == size_bytes,
-        "volume {name} exists with {} ({found} bytes), not {} ({size_bytes} bytes); sizes do not change: serve it with \
-         --volume {name}",
+        "volume {name} exists with {} ({found} bytes), not {} ({size_bytes} bytes); serve it with --volume {name}, or change \
+         it with esker volume resize",
         size::show(found),
         size::show(size_bytes),
     );
