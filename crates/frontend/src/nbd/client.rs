@@ -282,7 +282,7 @@ impl Client {
                 self.stream.read_exact(&mut self.waiting[index].data[range])?;
                 self.waiting[index].filled += length - 8;
             }
-            chunk::BLOCK_STATUS if length >= 12 && length <= 4 + 8 * EXTENTS_MAX => {
+            chunk::BLOCK_STATUS if (12..=4 + 8 * EXTENTS_MAX).contains(&length) => {
                 let mut payload = vec![0; length];
                 self.stream.read_exact(&mut payload)?;
                 self.waiting(cookie)?.learn(&payload[4..])?;
