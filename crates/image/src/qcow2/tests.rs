@@ -33,9 +33,15 @@ fn image(version: u32, zstd: bool) -> Vec<u8> {
         put(&mut bytes, 100, &112u32.to_be_bytes());
         bytes[104] = u8::from(zstd);
     }
-    put(&mut bytes, CLUSTER, &(1 << 63 | 2 * CLUSTER as u64).to_be_bytes());
-    let mut entries =
-        [1 << 63 | 3 * CLUSTER as u64, 0, 0, u64::from(version == 3), 0, 1 << 63 | 4 * CLUSTER as u64];
+    put(&mut bytes, CLUSTER, &((1 << 63) | (2 * CLUSTER as u64)).to_be_bytes());
+    let mut entries = [
+        (1 << 63) | (3 * CLUSTER as u64),
+        0,
+        0,
+        u64::from(version == 3),
+        0,
+        (1 << 63) | (4 * CLUSTER as u64),
+    ];
     put(&mut bytes, 3 * CLUSTER, &contents(1));
     put(&mut bytes, 4 * CLUSTER, &contents(6)[..1_000]);
     for (cluster, seed) in [(2, 3), (4, 5)] {
@@ -46,7 +52,7 @@ fn image(version: u32, zstd: bool) -> Vec<u8> {
         };
         let offset = bytes.len();
         let sectors = (offset % 512 + packed.len() - 1) / 512;
-        entries[cluster] = 1 << 62 | (sectors as u64) << 54 | offset as u64;
+        entries[cluster] = (1 << 62) | ((sectors as u64) << 54) | offset as u64;
         bytes.extend(packed);
     }
     for (index, entry) in entries.iter().enumerate() {
