@@ -339,9 +339,9 @@ fn an_interrupted_import_goes_on_where_it_was() {
     for (pattern, at) in [(9, "0"), (2, "64M"), (3, "66M"), (4, "150M"), (0, "70M")] {
         bench.read("demo", pattern, at, "4K");
     }
-    // One more write, by somebody else.
+    // More writes than those of the window, by somebody else.
     let marked = sequence(&bench);
-    bench.write("demo", 8, "1M", "4K");
+    ["1M", "2M", "3M"].map(|at| bench.write("demo", 8, at, "4K"));
     interrupt(&bench, partial, 64 * MIB, marked, Some(&image));
     let message = bench.fails(1, &["import", "raw", &image, "demo"]);
     assert!(message.contains("has changed since") && message.contains("--force"), "{message}");
