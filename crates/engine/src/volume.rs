@@ -237,6 +237,11 @@ impl Volume {
         self.writer.is_none()
     }
 
+    /// How many jobs of all volumes run or wait for a processor.
+    pub fn background_jobs(&self) -> usize {
+        self.pool.world().cpu.depth()
+    }
+
     /// Makes every write that was acknowledged before this call durable on the local disk. Blocks.
     pub fn flush(&self) -> Result<()> {
         let Some(writer) = &self.writer else {

@@ -98,6 +98,11 @@ pub trait Device: Send + Sync + 'static {
         Duration::ZERO
     }
 
+    /// How many processors the device keeps busy, or would, with work that no request waits for.
+    fn background_jobs(&self) -> usize {
+        0
+    }
+
     /// Makes one change.
     fn change_later(self: Arc<Self>, change: Owned) -> BoxFuture<'static, Result<(), Failure>>;
 

@@ -69,6 +69,10 @@ impl Device for Volume {
         Volume::pause_after(self, bytes)
     }
 
+    fn background_jobs(&self) -> usize {
+        Volume::background_jobs(self)
+    }
+
     fn change_later(self: Arc<Self>, change: Owned) -> BoxFuture<'static, Result<(), Failure>> {
         let volume = self.clone();
         let made = Volume::change_later(self, change);

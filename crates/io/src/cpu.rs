@@ -16,6 +16,11 @@ pub trait Cpu: Send + Sync {
     /// Takes a job; it runs once, at some time.
     fn submit(&self, job: Job);
 
+    /// How many jobs run or wait for their turn.
+    fn depth(&self) -> usize {
+        0
+    }
+
     /// Takes a short job that a guest waits for: it runs before all that were submitted without hurry.
     fn submit_first(&self, job: Job) {
         self.submit(job);

@@ -32,7 +32,8 @@ pub async fn resize(
     while level > wanted {
         let place = Place { level, index: 0 };
         level -= 1;
-        match first_child(&read(pages, &root, place, old_blocks).await?, &root)? {
+        let page = read(pages, &root, place, old_blocks).await?;
+        match first_child(&page, &root)? {
             Subtree::Hole => return Ok(None),
             Subtree::Page(child) => root = child,
             // A root has no parent that could say it in a word.

@@ -244,13 +244,13 @@ impl Map {
         if level <= self.level {
             self.root.fill(self.level, level, lba, page);
         } else if let Some(says) = node::says_of_first(page) {
-            self.root.fill_with(self.level, says);
+            self.root.fill_with(says);
         }
     }
 
     /// Learns that the stored map has no pages at all.
     pub fn fill_holes(&mut self) {
-        self.root.fill_with(self.level, Address::HOLE);
+        self.root.fill_with(Address::HOLE);
     }
 
     /// Makes a leaf unloaded, whatever it held.

@@ -211,7 +211,7 @@ impl ChunkFiles {
 
     fn take_spare(&mut self, reserved: u64) -> Result<Spare> {
         if let Some(ready) = self.spares.pop_back_if(|spare| spare.warmth >= Warmth::New) {
-            self.hurried = self.count(Warmth::New) == 0;
+            self.hurried = self.ready(Warmth::New) == 0;
             return Ok(ready);
         }
         self.hurried = true;
@@ -249,7 +249,7 @@ impl ChunkFiles {
     }
 
     /// How many spares there are that are at least so warm.
-    fn count(&self, warmth: Warmth) -> usize {
+    fn ready(&self, warmth: Warmth) -> usize {
         self.spares.len() - self.spares.partition_point(|spare| spare.warmth < warmth)
     }
 
@@ -260,7 +260,7 @@ impl ChunkFiles {
 
     /// A file that is to be made warm, where that leaves one for a rotation.
     fn take_lukewarm(&mut self) -> Option<Spare> {
-        let enough = self.count(Warmth::New) > 1;
+        let enough = self.ready(Warmth::New) > 1;
         self.spares
             .pop_front_if(|spare| spare.warmth == Warmth::Cold || (spare.warmth == Warmth::New && enough))
     }
@@ -270,9 +270,9 @@ impl ChunkFiles {
         if self.preparing || self.failed {
             return None;
         }
-        let next = if self.count(Warmth::New) < self.in_use.min(NEW_AHEAD_MAX) {
+        let next = if self.ready(Warmth::New) < self.in_use.min(NEW_AHEAD_MAX) {
             Next::Create(self.next_number())
-        } else if self.count(Warmth::Warm) < self.in_use.min(WARM_AHEAD_MAX) {
+        } else if self.ready(Warmth::Warm) < self.in_use.min(WARM_AHEAD_MAX) {
             let spare = self.take_lukewarm()?;
             let next = if spare.warmth == Warmth::Cold { Next::Header } else { Next::Zeros(0) };
             // A log that has ended wants nothing any more.

@@ -6,7 +6,7 @@ use esker_format::{
     address::Address,
     chunk::RecordKind,
     ids::{AttemptId, LogPosition, PackId, SegmentId},
-    page::{LEAF_BLOCKS, PackWriter, PageRef},
+    page::{LEAF_BLOCKS, PackWriter},
     segment::{RunKind, SegmentHeader, SegmentIndex},
 };
 use esker_io::{Bug, planted};

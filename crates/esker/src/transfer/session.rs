@@ -15,7 +15,8 @@ use tokio::runtime::Handle;
 use crate::{
     access::{CACHE_BYTES, Place},
     commands::serve::{self, Drained, Settings, Started, drain},
-    daemon::Daemon,
+    config::Prices,
+    daemon::{Daemon, Told},
     exit::Exit,
     output::complain,
     progress::during,
@@ -64,7 +65,8 @@ impl Session {
         }
         let directory = DirectoryId(pool.world().random.id());
         let host = Host::new(Arc::new(pool), directory, Limits::default(), Arc::new(|_| {}));
-        Session::here(Daemon::new(host, edges.counted, place.data()), None)
+        let told = Told { prices: Prices::default(), cache_bytes: CACHE_BYTES };
+        Session::here(Daemon::new(host, edges.counted, place.data(), told), None)
     }
 
     async fn asked(place: &Place) -> anyhow::Result<Option<Session>> {

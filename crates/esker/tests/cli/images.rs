@@ -341,7 +341,7 @@ fn an_interrupted_import_goes_on_where_it_was() {
     }
     // More writes than those of the window, by somebody else.
     let marked = sequence(&bench);
-    ["1M", "2M", "3M"].map(|at| bench.write("demo", 8, at, "4K"));
+    ["1M", "2M", "3M"].into_iter().for_each(|at| bench.write("demo", 8, at, "4K"));
     interrupt(&bench, partial, 64 * MIB, marked, Some(&image));
     let message = bench.fails(1, &["import", "raw", &image, "demo"]);
     assert!(message.contains("has changed since") && message.contains("--force"), "{message}");

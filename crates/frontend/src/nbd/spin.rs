@@ -6,7 +6,8 @@
 //! - the client's last pauses were short, as far as a thread that is asleep can tell;
 //! - spinning has found something lately: each time it has not, twice as many waits go by without it, so that an idle
 //!   connection costs nothing;
-//! - at most half of the host's processors spin;
+//! - at most half of the host's processors spin or do what the device has to do in the background: a guest on the same
+//!   host whose processor is taken cannot send what is waited for;
 //! - nobody else wants the processor: a thread that spins away its turn is not the first any more when its request
 //!   comes. Between two looks lies less than a microsecond; where very much more is gone, another thread had its turn,
 //!   and the thread sleeps for the next thousand requests.
@@ -63,14 +64,15 @@ impl Spin {
         self.found
     }
 
-    /// Calls `look` until it finds something, as long as that may pay; then `sleep`, which waits. `begun` is now.
+    /// Calls `look` until it finds something, as long as that may pay; then `sleep`, which waits. `begun` is now;
+    /// `busy` processors are taken by other work of the device.
     pub(crate) fn wait<T, E>(
         &mut self,
-        begun: Instant,
+        (begun, busy): (Instant, usize),
         mut look: impl FnMut() -> Result<Option<T>, E>,
         sleep: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let found = if self.may_spin() { self.spin(begun, &mut look)? } else { None };
+        let found = if self.may_spin() { self.spin(begun, busy, &mut look)? } else { None };
         let found = match found {
             Some(found) => found,
             None => sleep()?,
@@ -91,9 +93,10 @@ impl Spin {
     fn spin<T, E>(
         &mut self,
         begun: Instant,
+        busy: usize,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
-        let Some(_place) = Place::free() else { return Ok(None) };
+        let Some(_place) = Place::free(busy) else { return Ok(None) };
         let mut last = begun;
         loop {
             let found = look()?;
@@ -119,9 +122,9 @@ impl Spin {
 struct Place;
 
 impl Place {
-    fn free() -> Option<Place> {
+    fn free(busy: usize) -> Option<Place> {
         let place = Place;
-        (SPINNERS.fetch_add(1, Ordering::Relaxed) < *SPINNERS_MAX).then_some(place)
+        (SPINNERS.fetch_add(1, Ordering::Relaxed) + busy < *SPINNERS_MAX).then_some(place)
     }
 }
 
@@ -148,13 +151,18 @@ mod tests {
     /// One wait in which a request is there after so many looks, each of which takes so long; says how often was
     /// looked and whether it slept.
     fn wait(spin: &mut Spin, after: usize, each: Duration) -> (usize, bool) {
+        wait_beside(spin, 0, after, each)
+    }
+
+    /// The same while other work of the device takes processors.
+    fn wait_beside(spin: &mut Spin, busy: usize, after: usize, each: Duration) -> (usize, bool) {
         let (looks, slept) = (Cell::new(0), Cell::new(false));
         let look = || {
             pass(each);
             looks.set(looks.get() + 1);
             Ok::<_, Infallible>((looks.get() > after).then_some(()))
         };
-        let Ok(()) = spin.wait(NOW.get(), look, || {
+        let Ok(()) = spin.wait((NOW.get(), busy), look, || {
             slept.set(true);
             Ok(())
         });
@@ -172,6 +180,13 @@ mod tests {
         let mut spin = quick();
         assert_eq!(wait(&mut spin, 1, LOOK), (2, false));
         assert_eq!(wait(&mut spin, 1_000, LOOK), (167, true), "for 50 microseconds");
+    }
+
+    #[test]
+    fn a_device_that_is_busy_is_not_spun_for() {
+        let mut spin = quick();
+        assert_eq!(wait_beside(&mut spin, *SPINNERS_MAX, 1, LOOK), (0, true));
+        assert_eq!(wait(&mut spin, 1, LOOK), (2, false));
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl<'a> Transmission<'a> {
         let (socket, room) = (self.socket, std::cell::RefCell::new(room));
         let look = || socket.receive_now(&mut room.borrow_mut());
         let sleep = || socket.receive(&mut room.borrow_mut());
-        let received = self.spin.wait(begun, look, sleep)?;
+        let received = self.spin.wait((begun, self.device.background_jobs()), look, sleep)?;
         self.tally.came = self.spin.found();
         Ok(received)
     }

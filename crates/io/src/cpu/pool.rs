@@ -63,11 +63,6 @@ impl CpuPool {
         Ok(pool)
     }
 
-    /// How many jobs are queued or running.
-    pub fn depth(&self) -> usize {
-        self.shared.depth.load(Ordering::Relaxed)
-    }
-
     /// How many threads it has.
     pub fn threads(&self) -> usize {
         self.threads.len()
@@ -75,6 +70,10 @@ impl CpuPool {
 }
 
 impl Cpu for CpuPool {
+    fn depth(&self) -> usize {
+        self.shared.depth.load(Ordering::Relaxed)
+    }
+
     fn submit(&self, job: Job) {
         self.shared.depth.fetch_add(1, Ordering::Relaxed);
         self.shared.queue.lock().jobs.push_back(job);

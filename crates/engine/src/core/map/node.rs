@@ -147,12 +147,12 @@ impl Node {
                 node.fill(level - 1, at, lba, page);
                 *below_bytes += node.heap_bytes();
             }
-            Page::Inner(stored) if level > 0 => self.fill_children(level, stored),
+            Page::Inner(stored) if level > 0 => self.fill_children(stored),
             _ => panic!("a page of another level for a subtree at level {level}"),
         }
     }
 
-    fn fill_children(&mut self, level: u8, stored: &[(u16, Child)]) {
+    fn fill_children(&mut self, stored: &[(u16, Child)]) {
         let mut stored = stored.iter().peekable();
         let (children, below_bytes) = self.split();
         for (number, node) in children.iter_mut().enumerate() {
@@ -162,13 +162,13 @@ impl Node {
                 None => Address::HOLE,
             };
             *below_bytes -= node.heap_bytes();
-            node.fill_with(level - 1, says);
+            node.fill_with(says);
             *below_bytes += node.heap_bytes();
         }
     }
 
     /// Makes everything that is unloaded holes or zeros.
-    pub(super) fn fill_with(&mut self, level: u8, says: Address) {
+    pub(super) fn fill_with(&mut self, says: Address) {
         match self {
             Node::Uniform(address) if *address == Address::UNLOADED => *self = Node::Uniform(says),
             Node::Uniform(_) => {}
@@ -178,7 +178,7 @@ impl Node {
             Node::Inner { children, below_bytes } => {
                 for node in children.iter_mut() {
                     *below_bytes -= node.heap_bytes();
-                    node.fill_with(level - 1, says);
+                    node.fill_with(says);
                     *below_bytes += node.heap_bytes();
                 }
             }

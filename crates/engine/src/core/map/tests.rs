@@ -650,3 +650,29 @@ fn what_is_mapped_is_not_cut_off() {
     drop(map.set_range(SMALL - 1, 1, Address::ZERO));
     drop(map.shrink(SMALL - 1));
 }
+
+#[test]
+fn the_stored_map_may_be_of_another_size() {
+    const BLOCKS: u64 = LEAF_BLOCKS * FANOUT;
+    let first = |child| Page::Inner(vec![(0, child)]);
+    for (page, says) in [
+        (Page::Inner(Vec::new()), Address::HOLE),
+        (first(Child::Zero), Address::ZERO),
+        (first(Child::Page(reference())), Address::UNLOADED),
+    ] {
+        let mut map = Map::unloaded(BLOCKS);
+        map.replay_write(5, 1, LogPosition(4096));
+        map.fill(2, 0, &page);
+        let ends = [extent(0, 5, says), extent(5, 1, log(4096)), extent(6, BLOCKS - 6, says)];
+        assert_eq!(extents(&map, 0, BLOCKS), ends);
+        map.fill(0, FANOUT, &Page::Leaf(Vec::new()));
+        map.fill(1, 1, &Page::Inner(Vec::new()));
+        check_shape(&map);
+        map.grow(PEBIBYTE);
+        assert_eq!(map.get(BLOCKS - 1), says);
+        assert_eq!(map.get(BLOCKS), Address::HOLE);
+        map.fill_holes();
+        assert_eq!(map.get(SMALL) == Address::ZERO, says == Address::ZERO);
+        assert!(extents(&map, 0, PEBIBYTE).iter().all(|extent| extent.address != Address::UNLOADED));
+    }
+}
