@@ -39,6 +39,9 @@ const PAGES_IN_FLIGHT: usize = 16;
 pub trait PageSource: Send + Sync {
     /// Reads one page and verifies it against the hash in its reference, its level and its index.
     fn page<'a>(&'a self, reference: &'a PageRef, level: u8, index: u64) -> BoxFuture<'a, Result<Arc<Page>>>;
+
+    /// A page was made that this reference will name: whoever asks for it soon need not read it.
+    fn made(&self, reference: PageRef, level: u8, index: u64, page: Page);
 }
 
 /// Lays committed segments, oldest first, over the map whose top page is `old`, and returns the top page
@@ -275,7 +278,9 @@ impl Walk<'_> {
         } else if page == fold::uniform_page(place.level, true) {
             Subtree::Zero
         } else {
-            Subtree::Page(self.writer.add(place.level, place.index, &page))
+            let reference = self.writer.add(place.level, place.index, &page);
+            self.pages.made(reference, place.level, place.index, page);
+            Subtree::Page(reference)
         }
     }
 }

@@ -27,6 +27,7 @@ const INNER_BLOCKS: u64 = LEAF_BLOCKS * FANOUT;
 struct Packs {
     bytes: BTreeMap<PackId, Vec<u8>>,
     counts: Mutex<Counts>,
+    made: Mutex<Vec<(PageRef, u8, u64, Page)>>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -99,6 +100,10 @@ impl PageSource for Packs {
             self.counts.lock().in_flight -= 1;
             self.page_now(reference, level, index).map(Arc::new)
         })
+    }
+
+    fn made(&self, reference: PageRef, level: u8, index: u64, page: Page) {
+        self.made.lock().push((reference, level, index, page));
     }
 }
 
@@ -305,6 +310,18 @@ fn of_a_large_map_only_the_paths_to_a_range_are_read() {
     assert_eq!(map.get(8 * LEAF_BLOCKS + 9), Address::UNLOADED);
     assert_eq!(map.get(INNER_BLOCKS + 9), Address::UNLOADED);
     assert_eq!(map.get(2 * INNER_BLOCKS), Address::HOLE);
+}
+
+#[test]
+fn pages_are_told_as_they_are_made() {
+    let mut packs = Packs::default();
+    let leaves = (0..5).map(|leaf| data(leaf * LEAF_BLOCKS, 9, 0)).collect();
+    packs.fold(None, INNER_BLOCKS, &[(1, leaves)]);
+    let made = std::mem::take(&mut *packs.made.lock());
+    assert_eq!(made.len(), 6);
+    for (reference, level, index, page) in made {
+        assert_eq!(packs.page_now(&reference, level, index).expect("it is in the pack"), page);
+    }
 }
 
 #[test]

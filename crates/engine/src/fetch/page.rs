@@ -30,6 +30,10 @@ impl PageSource for Fetcher {
     fn page<'a>(&'a self, reference: &'a PageRef, level: u8, index: u64) -> BoxFuture<'a, Result<Arc<Page>>> {
         Box::pin(self.read_page((*reference, level, index)))
     }
+
+    fn made(&self, reference: PageRef, level: u8, index: u64, page: Page) {
+        self.pages.insert((reference, level, index), CachedPage(Arc::new(page)));
+    }
 }
 
 impl Fetcher {

@@ -6,7 +6,7 @@ use esker_format::{
     head::TailSegment,
     ids::{AttemptId, PackId, PoolId, SegmentId},
     names,
-    page::{LeafRun, PackWriter, Page},
+    page::{LeafRun, PackWriter, Page, PageRef},
     property::Compression,
     segment::{EncodedSegment, Run, RunKind, SegmentHeader, SegmentWriter},
 };
@@ -314,8 +314,21 @@ fn pages_are_verified_and_cached() {
     assert_eq!(*block_on(fetcher.page(&reference, 0, 3)).unwrap(), page);
     assert_eq!(store.requests.lock().len(), 0);
     assert_damaged(block_on(fetcher.page(&reference, 0, 4)), &name);
+    store.requests.lock().clear();
+    let (made, page) = made_page(&fetcher);
+    assert_eq!(block_on(fetcher.page(&made, 0, 8)).unwrap(), page);
+    assert_eq!(store.requests.lock().len(), 0, "a page that was just made is not read");
     let huge = esker_format::page::PageRef { bytes: u32::MAX, ..reference };
     assert_damaged(block_on(fetcher.page(&huge, 0, 3)), "at most");
+}
+
+/// A page of a pack that no store has.
+fn made_page(fetcher: &Fetcher) -> (PageRef, Arc<Page>) {
+    let mut writer = PackWriter::new(POOL, PackId([7; 16]), AttemptId([6; 16]));
+    let page = Page::Leaf(vec![LeafRun { start: 1, blocks: 7, address: Address::segment(id(0), 9) }]);
+    let reference = writer.add(0, 8, &page);
+    fetcher.made(reference, 0, 8, page.clone());
+    (reference, Arc::new(page))
 }
 
 #[test]
