@@ -125,8 +125,9 @@ async fn check_volume(
     let (mut map, tail) = committed_map(pool, &newest.head).await?;
     if let Some(root) = newest.head.root {
         let blocks = map.blocks();
-        let fill = |place: Place, page: &Page| map.fill(place.level, place.index, page);
-        checkpoint::load(pool.fetcher(), root, blocks, 0..blocks, fill).await?;
+        let all = 0..blocks;
+        let fill = |place: Place, page: &Page| map.fill(place.level, place.index, page, &all);
+        checkpoint::load(pool.fetcher(), root, blocks, &all, fill).await?;
     }
     for index in &tail {
         named.entry(index.id).or_default();

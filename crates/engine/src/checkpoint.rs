@@ -86,7 +86,7 @@ pub async fn load(
     pages: &dyn PageSource,
     root: PageRef,
     size_blocks: u64,
-    range: Range<u64>,
+    range: &Range<u64>,
     mut found: impl FnMut(Place, &Page),
 ) -> Result<()> {
     // Last in, first out: what waits is at most the siblings along a few paths.

@@ -272,7 +272,7 @@ pub(crate) async fn committed_map(pool: &Pool, head: &Head) -> Result<(Map, Vec<
             let top = checkpoint::load_top(fetcher, root, blocks);
             let ((place, page), tail) = try_join(top, indexes).await?;
             let mut map = Map::unloaded(blocks);
-            map.fill(place.level, place.index, &page);
+            map.fill(place.level, place.index, &page, &(0..blocks));
             (map, tail)
         }
     };

@@ -64,5 +64,6 @@ scenarios! {
     grow "grow",
     grow_higher "grow-higher",
     shrink "shrink",
+    resize_unloaded "resize-unloaded",
     resize_and_takeover "resize-and-takeover",
 }

@@ -28,6 +28,8 @@ mod resize;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use esker_format::{
     address::Address,
     ids::{LogPosition, SegmentId},
@@ -133,9 +135,14 @@ impl Map {
         Map { root: Node::HOLE, level, blocks }
     }
 
-    /// A map of `blocks` blocks of which nothing is known yet.
+    /// A map of `blocks` blocks of which nothing is known yet. Beyond them lie holes.
     pub fn unloaded(blocks: u64) -> Map {
-        Map { root: Node::Uniform(Address::UNLOADED), ..Map::new(blocks) }
+        let mut map = Map { root: Node::Uniform(Address::UNLOADED), ..Map::new(blocks) };
+        let beyond = Extent { lba: blocks, blocks: span(map.level) - blocks, address: Address::HOLE };
+        if beyond.blocks > 0 {
+            map.root.set(map.level, 0, beyond, &mut Garbage::default());
+        }
+        map
     }
 
     /// The volume's size in blocks.
@@ -230,19 +237,19 @@ impl Map {
     }
 
     /// Learns what the page of a subtree says, of blocks that are unloaded: all of a leaf, and of an inner page the
-    /// children that have no pages. `level` 0 is a leaf, and `index` counts subtrees of that level. The page fits its
+    /// children in `range` that have no pages. Others are not looked at: there may be much under them. `level` 0 is a leaf, and `index` counts subtrees of that level. The page fits its
     /// place in the stored map, whose size may be another for a moment: what lies beyond the end of this one is nothing
     /// to it.
     ///
     /// # Panics
     /// When the page is of another level.
-    pub fn fill(&mut self, level: u8, index: u64, page: &Page) {
+    pub fn fill(&mut self, level: u8, index: u64, page: &Page, range: &Range<u64>) {
         let lba = index.checked_mul(span(level)).expect("a subtree lies in a map");
         if lba >= self.blocks {
             return;
         }
         if level <= self.level {
-            self.root.fill(self.level, level, lba, page);
+            self.root.fill((self.level, level), lba, page, range);
         } else if let Some(says) = node::says_of_first(page) {
             self.root.fill_with(says);
         }

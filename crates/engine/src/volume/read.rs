@@ -167,16 +167,16 @@ impl Volume {
             self.map.write().fill_holes();
             return Ok(());
         };
+        let range = lba..lba + blocks;
         let fill = |place: Place, page: &Page| {
             let mut map = self.map.write();
             #[cfg(feature = "planted")]
             if planted(Bug::FilledBlindly) && place.level == 0 {
                 map.forget(place.index);
             }
-            map.fill(place.level, place.index, page);
+            map.fill(place.level, place.index, page, &range);
         };
-        let range = lba..lba + blocks;
-        checkpoint::load(self.pool.fetcher(), root, blocks_of(size_bytes), range, fill).await
+        checkpoint::load(self.pool.fetcher(), root, blocks_of(size_bytes), &range, fill).await
     }
 
     /// What `length` bytes at `offset` hold, as (bytes, state) in order; `None` when the store's pages have to be read
@@ -217,7 +217,11 @@ impl Volume {
             }
             let end = offset.saturating_add(length).min(self.size_bytes());
             let block = BLOCK_BYTES as u64;
-            self.load_map(offset / block, end.div_ceil(block) - offset / block).await?;
+            let (first, last) = (offset / block, end.div_ceil(block));
+            // Otherwise it has shrunk meanwhile, and the next look says so.
+            if first < last {
+                self.load_map(first, last - first).await?;
+            }
         }
     }
 

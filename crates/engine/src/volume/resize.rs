@@ -31,6 +31,9 @@ use crate::{
     pool::{SIZE_BYTES_MAX, SIZE_BYTES_MIN},
 };
 
+/// How much of the map is read at a time before a shrink: holes cost next to nothing.
+const LOAD_STEP_BLOCKS: u64 = 1 << 21;
+
 /// Somebody waits for a size.
 pub(super) struct Request {
     pub(super) size_bytes: u64,
@@ -51,10 +54,7 @@ impl Volume {
                 "the size of a volume is a multiple of {BLOCK_BYTES} bytes from 1 MiB to 1 PiB, not {size_bytes} bytes"
             )));
         }
-        if let Some(cut_off) = self.size_bytes().checked_sub(size_bytes) {
-            // Whether anything is mapped there must be known under the guard.
-            self.load_map(blocks_of(size_bytes), blocks_of(cut_off)).await?;
-        }
+        self.load_rest(size_bytes).await?;
         let (answer, answered) = oneshot::channel();
         {
             let mut waiting = writer.resize.lock();
@@ -78,6 +78,22 @@ impl Volume {
                 Err(EngineError::Closing(self.name.clone()))
             }
         }
+    }
+
+    /// Whether anything is mapped behind a new end must be known under the guard: reads the pages of what would be cut
+    /// off, up to the first that maps something.
+    async fn load_rest(&self, size_bytes: u64) -> Result<()> {
+        let (mut at, end) = (blocks_of(size_bytes), blocks_of(self.size_bytes()));
+        while at < end {
+            let step = LOAD_STEP_BLOCKS.min(end - at);
+            self.load_map(at, step).await?;
+            let mapped = self.map.read().mapped_in(at..at + step);
+            if let Some(mapped) = mapped {
+                return Err(self.not_empty(mapped, size_bytes));
+            }
+            at += step;
+        }
+        Ok(())
     }
 
     /// The map has another size from now on.
@@ -113,8 +129,8 @@ impl Volume {
     fn not_empty(&self, mapped: Mapped, size_bytes: u64) -> EngineError {
         let block = BLOCK_BYTES as u64;
         EngineError::Invalid(format!(
-            "volume {} cannot shrink to {size_bytes} bytes: {} bytes behind that are mapped, the first at {}; trim them \
-             first",
+            "volume {} cannot shrink to {size_bytes} bytes: at least {} bytes behind that are mapped, the first at {}; \
+             trim them first",
             self.name,
             mapped.blocks * block,
             mapped.first * block

@@ -14,6 +14,7 @@ pub(super) fn all() -> Vec<Scenario> {
         plain("grow", grow),
         Scenario { setup: few_heads, ..plain("grow-higher", grow_higher) },
         Scenario { setup: more_than_the_least, ..plain("shrink", shrink) },
+        Scenario { setup: few_heads, ..plain("resize-unloaded", resize_unloaded) },
         Scenario { sites: 2, ..plain("resize-and-takeover", resize_and_takeover) },
     ]
 }
@@ -81,6 +82,32 @@ fn grow_higher(lab: &mut Lab) -> Outcome {
     lab.drain()?;
     lab.check_committed()?;
     lab.check_pool()
+}
+
+/// Fewer and more levels of pages while most of the map is not loaded.
+fn resize_unloaded(lab: &mut Lab) -> Outcome {
+    let higher = LEAF_BLOCKS + 10;
+    lab.open(0)?;
+    lab.write(3, 2)?;
+    lab.resize(higher)?;
+    lab.write(LEAF_BLOCKS - 4, 12)?;
+    // A shrink folds all of the log into pages.
+    lab.resize(higher - 2)?;
+    lab.drain()?;
+    lab.try_open(0)?.map_err(|error| violation(format!("the volume does not open: {error}")))?;
+    lab.write(LEAF_BLOCKS + 1, 1)?;
+    lab.resize_refused(LEAF_BLOCKS)?;
+    lab.trim(LEAF_BLOCKS - 2, 10)?;
+    let resizing = lab.begin_resize(LEAF_BLOCKS - 2);
+    lab.read(0, 2)?;
+    lab.write(5, 1)?;
+    lab.end_resize(resizing)?;
+    lab.read(LEAF_BLOCKS - 8, 6)?;
+    lab.resize(higher)?;
+    lab.read_all()?;
+    lab.write(LEAF_BLOCKS + 4, 2)?;
+    lab.drain()?;
+    lab.check_committed()
 }
 
 /// Shrinking is refused while something is mapped, and takes nothing with it.

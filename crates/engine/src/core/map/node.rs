@@ -133,8 +133,9 @@ impl Node {
         *below_bytes += node.heap_bytes();
     }
 
-    /// Fills in what a page says of the subtree at level `at` above block `lba`; this node stands at `level`.
-    pub(super) fn fill(&mut self, level: u8, at: u8, lba: u64, page: &Page) {
+    /// Fills in what a page says of the subtree at level `at` that begins at block `lba`, as far as it meets `range`;
+    /// this node stands at `level`.
+    pub(super) fn fill(&mut self, (level, at): (u8, u8), lba: u64, page: &Page, range: &Range<u64>) {
         if matches!(self, Node::Uniform(address) if *address != Address::UNLOADED) {
             return;
         }
@@ -144,23 +145,26 @@ impl Node {
                 let (children, below_bytes) = self.split();
                 let node = &mut children[child_at(level - 1, lba)];
                 *below_bytes -= node.heap_bytes();
-                node.fill(level - 1, at, lba, page);
+                node.fill((level - 1, at), lba, page, range);
                 *below_bytes += node.heap_bytes();
             }
-            Page::Inner(stored) if level > 0 => self.fill_children(stored),
+            Page::Inner(stored) if level > 0 => self.fill_children((level, lba), stored, range),
             _ => panic!("a page of another level for a subtree at level {level}"),
         }
     }
 
-    fn fill_children(&mut self, stored: &[(u16, Child)]) {
-        let mut stored = stored.iter().peekable();
+    fn fill_children(&mut self, (level, lba): (u8, u64), stored: &[(u16, Child)], range: &Range<u64>) {
+        let below = span(level - 1);
         let (children, below_bytes) = self.split();
-        for (number, node) in children.iter_mut().enumerate() {
-            let says = match stored.next_if(|(child, _)| usize::from(*child) == number) {
-                Some((_, Child::Page(_))) => continue,
-                Some((_, Child::Zero)) => Address::ZERO,
-                None => Address::HOLE,
+        let first = range.start.saturating_sub(lba) / below;
+        let last = range.end.saturating_sub(lba).div_ceil(below).min(FANOUT);
+        for number in first..last {
+            let says = match stored.binary_search_by_key(&number, |(child, _)| u64::from(*child)) {
+                Ok(found) if matches!(stored[found].1, Child::Page(_)) => continue,
+                Ok(_) => Address::ZERO,
+                Err(_) => Address::HOLE,
             };
+            let node = &mut children[number as usize];
             *below_bytes -= node.heap_bytes();
             node.fill_with(says);
             *below_bytes += node.heap_bytes();

@@ -1,6 +1,8 @@
 //! A map of another size. Blocks beyond its end are holes, so growing costs a path to a higher root at most, and what
 //! is cut off must be holes.
 
+use std::ops::Range;
+
 use esker_format::{address::Address, page};
 
 use super::{BLOCKS_MAX, Garbage, Map, node::Node};
@@ -17,11 +19,17 @@ pub struct Mapped {
 impl Map {
     /// What is mapped from block `from` on, or not loaded; none when all of it is holes, also beyond the end.
     pub fn mapped_from(&self, from: u64) -> Option<Mapped> {
+        self.mapped_in(from..self.blocks)
+    }
+
+    /// What is mapped in a range, or not loaded; none when all of it is holes, also beyond the end.
+    pub fn mapped_in(&self, range: Range<u64>) -> Option<Mapped> {
         let mut mapped: Option<Mapped> = None;
-        if from >= self.blocks {
+        let range = range.start..range.end.min(self.blocks);
+        if range.is_empty() {
             return None;
         }
-        self.root.visit(self.level, 0, from..self.blocks, &mut |extent| {
+        self.root.visit(self.level, 0, range, &mut |extent| {
             if extent.address != Address::HOLE {
                 mapped.get_or_insert(Mapped { first: extent.lba, blocks: 0 }).blocks += extent.blocks;
             }

@@ -246,7 +246,7 @@ impl Model {
             Step::Apply { lba, blocks, stale } => self.apply(map, lba, blocks, stale),
             Step::Fill { leaf } => {
                 let runs = self.learn(leaf);
-                map.fill(0, leaf, &Page::Leaf(runs));
+                map.fill(0, leaf, &Page::Leaf(runs), &(0..u64::MAX));
             }
             Step::FillTop => self.fill_top(map),
             Step::Inflate { lba, blocks } => {
@@ -321,7 +321,7 @@ impl Model {
                 _ => children.push((leaf as u16, Child::Page(reference()))),
             }
         }
-        map.fill(1, 0, &Page::Inner(children));
+        map.fill(1, 0, &Page::Inner(children), &(0..u64::MAX));
     }
 
     fn deflate(&self, map: &mut Map, leaf: u64) {
@@ -513,7 +513,7 @@ fn reference() -> PageRef {
 fn children_without_pages_are_known_with_their_parent() {
     let mut map = Map::unloaded(PEBIBYTE);
     let below = span(1);
-    map.fill(2, 3, &Page::Inner(vec![(5, Child::Zero), (9, Child::Page(reference()))]));
+    map.fill(2, 3, &Page::Inner(vec![(5, Child::Zero), (9, Child::Page(reference()))]), &(0..u64::MAX));
     let start = 3 * span(2);
     assert_eq!(
         extents(&map, start - 1, span(2) + 2),
@@ -538,9 +538,9 @@ fn a_page_that_comes_late_says_nothing_of_what_has_changed() {
     drop(map.set_range(20, 5, Address::HOLE));
     map.apply_run(&data(LEAF_BLOCKS, 7, 0), segment(1));
     let page = |start| Page::Leaf(vec![LeafRun { start, blocks: 100, address: slot(9, start) }]);
-    map.fill(0, 0, &page(5));
-    map.fill(0, 1, &page(0));
-    map.fill(0, 1, &page(50));
+    map.fill(0, 0, &page(5), &(0..u64::MAX));
+    map.fill(0, 1, &page(0), &(0..u64::MAX));
+    map.fill(0, 1, &page(50), &(0..u64::MAX));
     assert_eq!(
         extents(&map, 0, 2 * LEAF_BLOCKS),
         [
@@ -662,11 +662,11 @@ fn the_stored_map_may_be_of_another_size() {
     ] {
         let mut map = Map::unloaded(BLOCKS);
         map.replay_write(5, 1, LogPosition(4096));
-        map.fill(2, 0, &page);
+        map.fill(2, 0, &page, &(0..u64::MAX));
         let ends = [extent(0, 5, says), extent(5, 1, log(4096)), extent(6, BLOCKS - 6, says)];
         assert_eq!(extents(&map, 0, BLOCKS), ends);
-        map.fill(0, FANOUT, &Page::Leaf(Vec::new()));
-        map.fill(1, 1, &Page::Inner(Vec::new()));
+        map.fill(0, FANOUT, &Page::Leaf(Vec::new()), &(0..u64::MAX));
+        map.fill(1, 1, &Page::Inner(Vec::new()), &(0..u64::MAX));
         check_shape(&map);
         map.grow(PEBIBYTE);
         assert_eq!(map.get(BLOCKS - 1), says);

@@ -29,10 +29,12 @@ impl Pipeline {
 
     /// Takes a request, and commits the size as soon as nothing else is on its way.
     pub(super) fn begin_resize(&mut self, writer: &Writer) {
-        if self.resizing.is_none()
-            && let Some(request) = writer.resize.lock().take()
-        {
-            self.take_request(writer, request);
+        if self.resizing.is_none() {
+            // The lock is not held while the map is searched.
+            let request = writer.resize.lock().take();
+            if let Some(request) = request {
+                self.take_request(writer, request);
+            }
         }
         let Some(resizing) = &self.resizing else { return };
         // A root in the making is for the old size.
