@@ -78,7 +78,7 @@ pub async fn fold(
 }
 
 /// Reads the pages that say where the blocks of a range are, in a map of `size_blocks` blocks, and shows each to
-/// `found`: a page before those below it, in no other order.
+/// `found`: a page before those below it, in no other order. For an empty range that is the top page.
 ///
 /// # Errors
 /// When a page cannot be read or does not fit.
@@ -117,15 +117,6 @@ pub async fn load(
 /// Where the top page of a map of `size_blocks` blocks stands.
 fn top(size_blocks: u64) -> Place {
     Place { level: page::height(size_blocks) - 1, index: 0 }
-}
-
-/// Reads the top page of a map.
-///
-/// # Errors
-/// When it cannot be read or does not fit.
-pub async fn load_top(pages: &dyn PageSource, root: PageRef, size_blocks: u64) -> Result<(Place, Arc<Page>)> {
-    let place = top(size_blocks);
-    Ok((place, read(pages, &root, place, size_blocks).await?))
 }
 
 /// Reads a page and checks that it fits its place.

@@ -18,6 +18,7 @@ use esker_format::{
     chunk::RecordKind,
     head::{Head, HeadKind},
     ids::{LogId, LogPosition, VolumeId},
+    page::Page,
     property::Properties,
     segment::SegmentIndex,
 };
@@ -29,7 +30,11 @@ use crate::{
     budget::Budget,
     checkpoint,
     commit::{self, Chain, Claim, Intent, Owner},
-    core::{fold::check_runs, heads::HeadFacts, map::Map},
+    core::{
+        fold::{Place, check_runs},
+        heads::HeadFacts,
+        map::Map,
+    },
     log::{
         Log, LogDirectory, LogIdentity, LogStart, Pending,
         scan::{self, Scan},
@@ -269,10 +274,10 @@ pub(crate) async fn committed_map(pool: &Pool, head: &Head) -> Result<(Map, Vec<
     let (mut map, tail) = match head.root {
         None => (Map::new(blocks), indexes.await?),
         Some(root) => {
-            let top = checkpoint::load_top(fetcher, root, blocks);
-            let ((place, page), tail) = try_join(top, indexes).await?;
             let mut map = Map::unloaded(blocks);
-            map.fill(place.level, place.index, &page, &(0..blocks));
+            let fill = |place: Place, page: &Page| map.fill(place.level, place.index, page, &(0..blocks));
+            let top = checkpoint::load(fetcher, root, blocks, &(0..0), fill);
+            let ((), tail) = try_join(top, indexes).await?;
             (map, tail)
         }
     };
