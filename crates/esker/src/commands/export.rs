@@ -3,10 +3,7 @@
 mod copy;
 mod sink;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
@@ -17,7 +14,7 @@ use crate::{
     exit::Exit,
     output::{Output, complain},
     size,
-    transfer::{Facts, Session},
+    transfer::{Facts, Session, is_stream, resumed},
 };
 use copy::{Copied, Job};
 
@@ -87,10 +84,6 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-fn is_stream(file: &Path) -> bool {
-    file.as_os_str() == "-"
-}
-
 async fn export(args: &Args, session: &Arc<Session>) -> anyhow::Result<(Facts, Copied)> {
     let name = &args.volume;
     let volume = session.find(name).await?.with_context(|| format!("volume {name} does not exist"))?;
@@ -121,18 +114,12 @@ fn check_unchanged(before: &Facts, now: &Facts, name: &str) -> anyhow::Result<()
 
 impl View {
     fn text(&self, file: &str) -> String {
-        let mut text = format!(
+        let text = format!(
             "exported {} to {file}: {} of {}, the rest is holes",
             self.volume,
             size::show(self.written_bytes),
             size::show(self.size_bytes),
         );
-        if self.resumed_bytes > 0 {
-            text.push_str(&format!(
-                "; what came before {} was there already",
-                size::show(self.resumed_bytes)
-            ));
-        }
-        text
+        text + &resumed(self.resumed_bytes)
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     exit::Exit,
     output::Output,
     size,
-    transfer::{BLOCK, Facts, ImageFacts, Partial, Session},
+    transfer::{BLOCK, Facts, ImageFacts, Partial, Session, is_stream, resumed},
 };
 use copy::{Copied, Job};
 
@@ -110,10 +110,6 @@ fn open(args: &Args) -> anyhow::Result<Box<dyn Image>> {
     opened.with_context(|| format!("cannot import {}", args.file.display()))
 }
 
-fn is_stream(file: &Path) -> bool {
-    file.as_os_str() == "-"
-}
-
 async fn import(
     args: &Args,
     image: Box<dyn Image>,
@@ -167,19 +163,13 @@ async fn volume(args: &Args, image_bytes: Option<u64>, session: &Session) -> any
 impl View {
     fn text(&self, file: &Path) -> String {
         let from = if is_stream(file) { "standard input".to_owned() } else { file.display().to_string() };
-        let mut text = format!(
+        let text = format!(
             "imported {from} into {}: {} of {}, the rest is holes",
             self.volume,
             size::show(self.written_bytes),
             size::show(self.image_bytes),
         );
-        if self.resumed_bytes > 0 {
-            text.push_str(&format!(
-                "; what came before {} was there already",
-                size::show(self.resumed_bytes)
-            ));
-        }
-        text
+        text + &resumed(self.resumed_bytes)
     }
 }
 

@@ -12,12 +12,12 @@ use esker_frontend::{
 use esker_image::{PIECE_BYTES, data_runs};
 use tokio::runtime::Handle;
 
-use super::{check_unchanged, is_stream, sink::Sink};
+use super::{check_unchanged, sink::Sink};
 use crate::{
     output::complain,
     progress::{Progress, Unit},
     size,
-    transfer::{BLOCK, Facts, Mark, Partial, STRIDE_BYTES, Session, WINDOW_BYTES},
+    transfer::{BLOCK, Facts, Mark, Partial, Session, WINDOW_BYTES, data_from, extents, is_stream},
 };
 
 /// What is to be done.
@@ -58,7 +58,7 @@ impl Job {
         let mut copy =
             Copy { client, sink, progress: Progress::new("exporting", Unit::Bytes), written_bytes: 0 };
         while mark.done_bytes < size_bytes {
-            let end = size_bytes.min(copy.data_from(mark.done_bytes)? + WINDOW_BYTES);
+            let end = size_bytes.min(data_from(&mut copy.client, mark.done_bytes)? + WINDOW_BYTES);
             copy.range(mark.done_bytes, end)?;
             mark.done_bytes = end;
             if let Some(partial) = partial.as_ref().filter(|_| end < size_bytes) {
@@ -101,7 +101,7 @@ impl Copy {
     fn range(&mut self, start: u64, end: u64) -> anyhow::Result<()> {
         let mut at = start;
         while at < end {
-            for Extent { length, state } in self.extents(at, end)? {
+            for Extent { length, state } in extents(&mut self.client, at, end)? {
                 if state == ExtentState::Data {
                     self.data(at, at + length)?;
                 }
@@ -144,28 +144,5 @@ impl Copy {
             self.sink.write(offset + run.start as u64, &data[run])?;
         }
         Ok(())
-    }
-
-    /// What is known of the volume between two bytes, or of the first part of that.
-    fn extents(&mut self, start: u64, end: u64) -> anyhow::Result<Vec<Extent>> {
-        let length = (end - start).min(STRIDE_BYTES) as u32;
-        match self.client.call(&Ask::Status { offset: start, length })? {
-            Answer::Extents(_, extents) => Ok(extents),
-            _ => unreachable!("a status is answered with extents"),
-        }
-    }
-
-    /// The first byte from `start` on that is not known to be zero; the end of the volume if there is none.
-    fn data_from(&mut self, start: u64) -> anyhow::Result<u64> {
-        let (mut at, size_bytes) = (start, self.client.size_bytes());
-        while at < size_bytes {
-            for Extent { length, state } in self.extents(at, size_bytes)? {
-                if state == ExtentState::Data {
-                    return Ok(at);
-                }
-                at += length;
-            }
-        }
-        Ok(at)
     }
 }

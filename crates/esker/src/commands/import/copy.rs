@@ -3,13 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{bail, ensure};
-use esker_frontend::{
-    ExtentState,
-    nbd::{
-        Client,
-        client::{Answer, Ask},
-    },
-};
+use esker_frontend::nbd::{Client, client::Ask};
 use esker_image::{Found, Image, PIECE_BYTES, data_runs, piece};
 use tokio::runtime::Handle;
 
@@ -17,7 +11,7 @@ use crate::{
     output::complain,
     progress::{Progress, Unit},
     size,
-    transfer::{BLOCK, Facts, ImageFacts, Mark, Partial, STRIDE_BYTES, Session, WINDOW_BYTES},
+    transfer::{BLOCK, Facts, ImageFacts, Mark, Partial, STRIDE_BYTES, Session, WINDOW_BYTES, data_from},
 };
 
 /// What is to be done.
@@ -105,7 +99,8 @@ impl Job {
                 complain("the volume has changed since the import was interrupted: it starts again")?;
             }
         }
-        if !copy.is_empty()? {
+        // As far as can be said without reading it.
+        if data_from(&mut copy.client, 0)? < copy.client.size_bytes() {
             let name = &self.name;
             ensure!(self.force, "volume {name} is not empty; --force overwrites all of it");
             copy.clear()?;
@@ -168,22 +163,6 @@ impl Copy {
             }
         }
         Ok(Window { end: at, last: false })
-    }
-
-    /// Whether the volume reads as zeros all over, as far as can be said without reading it.
-    fn is_empty(&mut self) -> anyhow::Result<bool> {
-        let (mut offset, size_bytes) = (0, self.client.size_bytes());
-        while offset < size_bytes {
-            let length = (size_bytes - offset).min(STRIDE_BYTES) as u32;
-            let Answer::Extents(_, extents) = self.client.call(&Ask::Status { offset, length })? else {
-                unreachable!("a status is answered with extents")
-            };
-            if extents.iter().any(|extent| extent.state == ExtentState::Data) {
-                return Ok(false);
-            }
-            offset += extents.iter().map(|extent| extent.length).sum::<u64>();
-        }
-        Ok(true)
     }
 
     fn clear(&mut self) -> anyhow::Result<()> {
