@@ -21,3 +21,4 @@ pub mod servers;
 pub mod slices;
 pub mod statistics;
 pub mod torture;
+pub mod units;
