@@ -10,6 +10,11 @@ fn view() -> View {
         sealing: 0,
         ready: 0,
         draining: false,
+        uncommitted_blocks: 10,
+        uncommitted_age_ms: Some(100),
+        unsealed_blocks: 10,
+        pieces: 0,
+        flush_waits: false,
     }
 }
 
