@@ -128,12 +128,23 @@ pub async fn open(opening: &Opening) -> Result<Opened> {
 
 /// Opens a volume's newest committed state for reading. Claims nothing and writes nothing.
 pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Result<Arc<Volume>> {
-    let newest = pool.newest_head(volume).await?;
-    if newest.head.kind == HeadKind::Deleted {
-        return Err(EngineError::NotFound(format!("volume {name} (it was deleted)")));
-    }
-    let read_pieces = Pieces::read(&pool, &newest.head);
-    let ((mut map, _), pieces) = try_join(committed_map(&pool, &newest.head), read_pieces).await?;
+    let mut newest = pool.newest_head(volume).await?;
+    let (mut map, pieces) = loop {
+        if newest.head.kind == HeadKind::Deleted {
+            return Err(EngineError::NotFound(format!("volume {name} (it was deleted)")));
+        }
+        let read_pieces = Pieces::read(&pool, &newest.head);
+        let error = match try_join(committed_map(&pool, &newest.head), read_pieces).await {
+            Ok(((map, _), pieces)) => break (map, pieces),
+            Err(error) => error,
+        };
+        // Heads go when their pieces are in a segment: then there is a newer one, which says so.
+        let before = newest.head.number;
+        newest = pool.newest_head(volume).await?;
+        if newest.head.number == before {
+            return Err(error);
+        }
+    };
     if let Some(pieces) = &pieces {
         pieces.lay_over(&mut map);
     }

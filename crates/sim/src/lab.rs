@@ -17,7 +17,7 @@ use esker_format::{
     ids::{AttemptId, DirectoryId, PoolId},
     names,
     pool::PoolRecord,
-    property::{Compression, Durability, Properties},
+    property::{Compression, Durability, OnLag, Properties},
 };
 
 use self::{book::Book, size::Size};
@@ -62,6 +62,8 @@ pub struct Setup {
     pub size_bytes: u64,
     /// The volume's durability.
     pub durability: Durability,
+    /// What happens while the store lags.
+    pub on_lag: OnLag,
     /// Bounds of each opening.
     pub limits: Limits,
 }
@@ -74,6 +76,7 @@ impl Default for Setup {
             hosts: 1,
             size_bytes: 1 << 20,
             durability: Durability::Bounded { seconds: 1 },
+            on_lag: OnLag::Alarm,
             limits: Limits { chunk_bytes: CHUNK_BYTES, ..Limits::default() },
         }
     }
@@ -188,9 +191,13 @@ impl Lab {
 
     /// Creates a volume, from the auditor's host.
     pub fn create_volume(&mut self, name: &'static str) -> Outcome {
-        let (size, durability) = (self.setup.size_bytes, self.setup.durability);
+        let size = self.setup.size_bytes;
+        let properties = Properties {
+            durability: Some(self.setup.durability),
+            compression: Some(Compression::Lz4),
+            on_lag: Some(self.setup.on_lag),
+        };
         self.audit(async move |pool: Arc<Pool>| {
-            let properties = Properties { durability: Some(durability), compression: Some(Compression::Lz4) };
             pool.create_volume(name, size, properties).await.map(drop).map_err(|error| error.to_string())
         })
     }

@@ -57,9 +57,7 @@ fn bounded(lab: &mut Lab) -> Outcome {
         lab.read(0, 30)?;
     }
     lab.run_ms(1_000)?;
-    if lab.dirty() != 0 {
-        return Err(violation(format!("{} dirty bytes after a second of rest", lab.dirty())));
-    }
+    lab.expect_stored()?;
     lab.read_all()
 }
 
