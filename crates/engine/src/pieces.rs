@@ -87,6 +87,16 @@ impl Pieces {
         }
     }
 
+    /// Without what a record of the log touches: what rule W6 forbids.
+    #[cfg(feature = "planted")]
+    pub(crate) fn without(mut self, records: &[crate::log::Pending]) -> Self {
+        let touches = |run: &Run, record: &Record| {
+            record.lba < run.lba + run.blocks && run.lba < record.lba + record.blocks
+        };
+        self.runs.retain(|(run, _)| !records.iter().any(|pending| touches(run, &pending.record)));
+        self
+    }
+
     /// Lays them over the map of root and segments; data is then named by its position here.
     pub(crate) fn lay_over(&self, map: &mut Map) {
         for (run, position) in &self.runs {

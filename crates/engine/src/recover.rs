@@ -232,6 +232,11 @@ async fn start(
     let head = chain.newest().clone();
     let read_pieces = Pieces::read(&opening.pool, &newest.head);
     let ((mut map, tail), pieces) = try_join(committed_map(&opening.pool, &head), read_pieces).await?;
+    #[cfg(feature = "planted")]
+    let pieces = match &scan {
+        Some(scan) if planted(Bug::PiecesUnderLog) => pieces.map(|pieces| pieces.without(&scan.records)),
+        _ => pieces,
+    };
     let sealed = match pieces {
         Some(pieces) => {
             let compression = effective(&head.properties, &opening.pool.record().properties).compression;

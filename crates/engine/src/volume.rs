@@ -10,7 +10,7 @@ mod stages;
 mod status;
 mod write;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use esker_format::{
     BLOCK_BYTES,
@@ -62,6 +62,8 @@ pub struct Limits {
     pub daemon_dirty_bytes_max: u64,
     /// Heads that reclaim keeps besides those that a rule keeps.
     pub heads_kept: usize,
+    /// How old a write gets before it is sealed though it is in a piece: most of what dies young is dead by then.
+    pub seal_age: Duration,
     /// Bytes of a chunk of the log; the same at every opening of a directory. At least 2 MiB, so that the
     /// largest record fits.
     pub chunk_bytes: u64,
@@ -80,6 +82,7 @@ impl Default for Limits {
             dirty_bytes_max: 1 << 30,
             daemon_dirty_bytes_max: 8 << 30,
             heads_kept: HEADS_KEPT,
+            seal_age: Duration::from_secs(120),
             chunk_bytes: CHUNK_BYTES,
         }
     }

@@ -38,7 +38,7 @@ pub enum Bug {
     PiecesUnderLog,
     /// H7: heads are deleted though the newest one names their pieces.
     PiecesDeleted,
-    /// H8: a tail may have any number of segments, and heads are never thinned.
+    /// H8: a tail may name any number of pieces.
     TailUnbounded,
     /// W11: writes go on however far the store is behind.
     StallIgnored,

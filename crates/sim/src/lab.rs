@@ -68,6 +68,12 @@ pub struct Setup {
     pub limits: Limits,
 }
 
+/// Bounds of a small world. What is in pieces is sealed as soon as what is in none would be: so that most scenarios are
+/// about segments.
+pub fn small_limits() -> Limits {
+    Limits { chunk_bytes: CHUNK_BYTES, seal_age: Duration::ZERO, ..Limits::default() }
+}
+
 impl Default for Setup {
     fn default() -> Self {
         Self {
@@ -77,7 +83,7 @@ impl Default for Setup {
             size_bytes: 1 << 20,
             durability: Durability::Bounded { seconds: 1 },
             on_lag: OnLag::Alarm,
-            limits: Limits { chunk_bytes: CHUNK_BYTES, ..Limits::default() },
+            limits: small_limits(),
         }
     }
 }

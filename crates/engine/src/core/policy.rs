@@ -67,6 +67,8 @@ pub struct View {
     pub uncommitted_age_ms: Option<u64>,
     /// Blocks that no segment of a head holds.
     pub unsealed_blocks: u64,
+    /// The age at which what is in pieces is sealed, in milliseconds.
+    pub seal_age_ms: u64,
     /// Pieces that the newest head names.
     pub pieces: usize,
     /// Whether somebody waits until the store has what is uncommitted.
@@ -103,14 +105,6 @@ fn brink(bound: u64) -> u64 {
 /// Fewer blocks than this are not worth a segment of their own, unless they are as old as this.
 const CRUMB_BLOCKS: u64 = 1_024;
 const CRUMB_AGE_MS: u64 = 100;
-
-/// The age at which a record is sealed, though it is in a piece: most of what dies young is dead by then.
-const SEAL_AGE_MS: u64 = 120_000;
-
-/// The age at which a record is sealed under `bounded(seconds)`. No piece is needed where N is longer than that.
-fn seal_after_ms(seconds: u32) -> u64 {
-    large_after_ms(seconds).max(SEAL_AGE_MS)
-}
 
 /// The age at which what is too much for a piece is sealed under `bounded(seconds)`: what is left of N is for encode
 /// and upload.

@@ -59,6 +59,8 @@ impl Lab {
         stray.number = number + 1;
         stray.attempt = AttemptId([7; 16]);
         stray.tail.clear();
+        stray.pieces.clear();
+        stray.piece.clear();
         stray.sequence = stray.root_sequence;
         self.machine.store().replace(&names::head(volume, number + 1), Some(stray.encode().into()));
         Ok(())

@@ -1,13 +1,13 @@
 //! What a seed draws before anything happens.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use esker_engine::volume::Limits;
 use esker_format::property::{Durability, OnLag};
 
 use crate::{
     Config, DiskFaults, Prng,
-    lab::{CHUNK_BYTES, Setup},
+    lab::{Setup, small_limits},
 };
 
 /// Everything that a seed draws. Its `Display` shows all of it.
@@ -47,8 +47,8 @@ impl Plan {
         let limits = Limits {
             dirty_bytes_max: *random.pick(&[128 << 10, 1 << 20, 8 << 20, 1 << 30]),
             heads_kept: *random.pick(&[1, 2, 5, 100]),
-            chunk_bytes: CHUNK_BYTES,
-            ..Limits::default()
+            seal_age: Duration::from_millis(*random.pick(&[0, 2_000, 20_000, 120_000])),
+            ..small_limits()
         };
         let size_bytes = *random.pick(&[1 << 20, 2 << 20, 12 << 20]);
         let setup = Setup { seed, config, hosts: 2, size_bytes, durability, on_lag, limits };

@@ -4,7 +4,7 @@ use esker_format::{BLOCK_BYTES, chunk::RECORD_ALIGN};
 
 use super::{
     CRUMB_AGE_MS, CRUMB_BLOCKS, Durability, PIECE_BLOCKS_MAX, SEGMENT_BYTES_TARGET, SEGMENT_SLOTS_MAX, View,
-    brink, large_after_ms, pace, seal_after_ms,
+    brink, large_after_ms, pace,
 };
 
 /// What to do now.
@@ -89,7 +89,8 @@ pub fn next_seal(view: &View, durability: Durability, stored: &Yield) -> Choice 
 
 /// A segment that is not full: sealed for its age, or because pieces cannot do what is promised.
 fn bounded(view: &View, age_ms: u64, seconds: u32, seal: Choice) -> Choice {
-    let mut left_ms = seal_after_ms(seconds).saturating_sub(age_ms);
+    // No piece is needed where N is longer.
+    let mut left_ms = large_after_ms(seconds).max(view.seal_age_ms).saturating_sub(age_ms);
     let nothing_comes = view.sealing + view.ready == 0;
     if view.is_too_much_for_pieces() {
         // What is in a seal or in a piece is not due again.

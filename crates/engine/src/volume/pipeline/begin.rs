@@ -79,6 +79,7 @@ impl Pipeline {
             uncommitted_blocks: uncommitted.blocks,
             uncommitted_age_ms: uncommitted.oldest_ms.map(age),
             unsealed_blocks: writer.log.unsealed_blocks(),
+            seal_age_ms: writer.limits.seal_age.as_millis() as u64,
             pieces: committed.pieces,
             flush_waits: writer.store.wanted() > committed.sequence,
             backlog_blocks: backlog.blocks,
