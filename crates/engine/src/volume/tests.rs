@@ -30,7 +30,8 @@ async fn host(store: &str) -> (tempfile::TempDir, Host) {
     let spawn = Arc::new(|work| {
         tokio::spawn(work);
     });
-    let host = Host::new(pool, DirectoryId([1; 16]), Limits::default(), spawn);
+    let limits = Limits { seal_age: std::time::Duration::ZERO, ..Limits::default() };
+    let host = Host::new(pool, DirectoryId([1; 16]), limits, spawn);
     (directory, host)
 }
 

@@ -33,8 +33,10 @@ impl Pipeline {
                 self.begin_seal(writer, blocks_max, view.backlog_blocks);
                 continue;
             }
-            if view.oldest_age_ms.is_some() {
-                // What is there waits for time, for room or for a seal: a further write alone changes little.
+            let counts_time = durability.bound_seconds().is_some();
+            if view.oldest_age_ms.is_some() && (view.uncommitted_age_ms.is_some() || !counts_time) {
+                // What is there waits for time, for room or for a seal: a further write alone changes little. The first
+                // one that is in no head is another matter: its time begins.
                 writer.wake_after(policy::next_look(&view, durability, &self.stored));
             }
             if let Choice::Wait { ms } = choice {
