@@ -40,7 +40,7 @@ struct Metric {
     samples: fn(&Look) -> Vec<Sample>,
 }
 
-const METRICS: [Metric; 26] = [
+const METRICS: [Metric; 29] = [
     metric("esker_info", Gauge, &["version"], "Always 1; the label says which program runs", |look| {
         vec![sample([("version", &look.status.version)], 1.0)]
     }),

@@ -20,7 +20,7 @@ pub(super) fn all() -> Vec<Scenario> {
         pieces("pieces-here", pieces_here),
         pieces("pieces-faults", pieces_faults),
         Scenario { setup: few_heads, ..pieces("pieces-kept", pieces_kept) },
-        pieces("pieces-shrink", pieces_shrink),
+        Scenario { setup: two_mib, ..pieces("pieces-shrink", pieces_shrink) },
         Scenario { setup: small_dirty_bound, ..pieces("pieces-full", pieces_full) },
         Scenario { setup: sync, ..pieces("sync", sync_flushes) },
         Scenario { setup: sync, cut: false, ..pieces("sync-many", sync_many) },
@@ -40,6 +40,11 @@ fn few_heads() -> Setup {
     let mut setup = late_seals();
     setup.limits.heads_kept = 2;
     setup
+}
+
+/// Twice the smallest volume, so that it can shrink.
+fn two_mib() -> Setup {
+    Setup { size_bytes: 2 << 20, ..late_seals() }
 }
 
 /// A dirty bound of 32 blocks: pieces give no room back.
@@ -175,11 +180,11 @@ fn pieces_kept(lab: &mut Lab) -> Outcome {
 /// A volume shrinks while pieces hold what lies beyond its new end.
 fn pieces_shrink(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
-    lab.write(200, 20)?;
+    lab.write(250, 20)?;
     rounds(lab, 0, 2)?;
     expect_pieces(lab, |pieces| pieces >= 2)?;
-    lab.write(205, 1)?;
-    lab.resize(128)?;
+    lab.write(254, 6)?;
+    lab.resize(256)?;
     rounds(lab, 2, 2)?;
     lab.fall(0, Fall::Kill);
     lab.open(0)?;
