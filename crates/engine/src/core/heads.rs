@@ -209,7 +209,9 @@ mod tests {
     #[test]
     fn heads_whose_pieces_are_needed_stay() {
         // Each names the pieces since the last multiple of 60.
-        let from = |number: u64| Some(number / 60 * 60 + 1).filter(|from| *from < number && number % 60 != 0);
+        let from = |number: u64| {
+            Some(number / 60 * 60 + 1).filter(|from| *from < number && !number.is_multiple_of(60))
+        };
         let heads = left_of(3_000, |number| number * 5_000, from);
         for head in &heads[heads.len() - 200..] {
             let needed = head.oldest_piece.unwrap_or(head.number)..head.number;
