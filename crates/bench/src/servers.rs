@@ -252,13 +252,16 @@ impl Server {
     pub fn wait_until_stored(&self, volume: &str, patience: Duration, stop: &AtomicBool) -> Result<()> {
         let begun = Instant::now();
         loop {
-            let dirty_bytes = control::figures(&self.directory, volume)?.dirty_bytes;
-            if dirty_bytes == 0 {
+            let control::Figures { sequence, committed, .. } = control::figures(&self.directory, volume)?;
+            if committed == sequence {
                 return Ok(());
             }
             ensure!(!stopped(stop), "interrupted");
             let lagging = begun.elapsed() > patience;
-            ensure!(!lagging, "after {patience:?} the store lacks {dirty_bytes} bytes of {volume}'s log");
+            ensure!(
+                !lagging,
+                "after {patience:?} the store has {committed} of {sequence} writes of {volume}"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -135,6 +135,8 @@ pub struct Stored {
     pub durability: Setting,
     /// How segments are compressed.
     pub compression: Setting,
+    /// What happens while the store lags behind: alarm or stall.
+    pub on_lag: Setting,
     /// The newest head's number.
     pub head: u64,
     /// The newest head's kind: data, claim, released.
@@ -145,6 +147,8 @@ pub struct Stored {
     pub sequence: u64,
     /// Segments that are not folded into pages yet.
     pub tail_segments: u64,
+    /// Pieces in heads that no segment covers yet.
+    pub tail_pieces: u64,
     /// When the head was written, in milliseconds since 1970, by its writer's clock.
     pub written_ms: u64,
 }
@@ -214,13 +218,16 @@ pub struct Figures {
     pub durability: String,
     /// How segments are compressed.
     pub compression: String,
+    /// What happens while the store lags behind: alarm or stall.
+    #[serde(default)]
+    pub on_lag: String,
     /// Highest sequence written.
     pub sequence: u64,
     /// Highest sequence known to be durable on the local disk.
     pub synced_sequence: u64,
     /// Highest sequence in the store.
     pub committed_sequence: u64,
-    /// Log bytes that the store does not hold yet.
+    /// Log bytes that no segment in the store holds yet; pieces may.
     pub dirty_bytes: u64,
     /// At this many, writes wait.
     pub dirty_bytes_max: u64,
@@ -235,6 +242,15 @@ pub struct Figures {
     /// Age of the oldest write that the store does not hold, in milliseconds; 0 when it holds all.
     #[serde(default)]
     pub lag_ms: u64,
+    /// Whether that is more than the volume's durability promises.
+    #[serde(default)]
+    pub lags: bool,
+    /// Pieces in heads that no segment covers yet.
+    #[serde(default)]
+    pub pieces: u64,
+    /// Their bytes.
+    #[serde(default)]
+    pub piece_bytes: u64,
     /// Files of the log, in use and spare.
     #[serde(default)]
     pub log_files: u64,
@@ -254,6 +270,9 @@ pub struct CreateVolume {
     /// How segments are compressed; absent: as the pool says.
     #[serde(default)]
     pub compression: Option<String>,
+    /// What happens while the store lags behind: alarm or stall; absent: as the pool says.
+    #[serde(default)]
+    pub on_lag: Option<String>,
 }
 
 /// A volume was deleted.

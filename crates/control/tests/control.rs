@@ -133,7 +133,13 @@ async fn calls_and_answers() {
     assert_eq!(client.volume("here").await.unwrap().name, "here");
     let error = client.volume("gone").await.unwrap_err();
     assert_eq!((error.kind, error.message.as_str()), (ErrorKind::NotFound, "volume gone does not exist"));
-    let wanted = api::CreateVolume { name: "new".into(), size_bytes: 1, durability: None, compression: None };
+    let wanted = api::CreateVolume {
+        name: "new".into(),
+        size_bytes: 1,
+        durability: None,
+        compression: None,
+        on_lag: None,
+    };
     assert_eq!(client.create(&wanted).await.unwrap().name, "new");
     assert_eq!(client.delete("here").await.unwrap().deleted, "here");
     let wanted = api::OpenVolume { discard_after: Some(7), read_only: false };

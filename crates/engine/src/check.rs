@@ -16,7 +16,9 @@ use esker_format::{
 };
 use futures_util::{StreamExt, stream};
 
-use crate::{EngineError, Result, checkpoint, core::fold::Place, pool::Pool, recover::committed_map};
+use crate::{
+    EngineError, Result, checkpoint, core::fold::Place, pieces::Pieces, pool::Pool, recover::committed_map,
+};
 
 /// Segments that are read at the same time.
 const SEGMENTS_AT_ONCE: usize = 4;
@@ -37,6 +39,8 @@ pub struct CheckReport {
     pub volumes: u64,
     /// Heads read and verified.
     pub heads: u64,
+    /// Pieces read and verified.
+    pub pieces: u64,
     /// Segments read whole and verified.
     pub segments: u64,
     /// Frames decoded.
@@ -123,6 +127,10 @@ async fn check_volume(
         return Ok(());
     }
     let (mut map, tail) = committed_map(pool, &newest.head).await?;
+    report.pieces += newest.head.pieces.len() as u64;
+    if let Err(error) = Pieces::read(pool, &newest.head).await {
+        report.problems.push(problem(&names::head(volume, newest.head.number), &error));
+    }
     if let Some(root) = newest.head.root {
         let blocks = map.blocks();
         let all = 0..blocks;

@@ -18,7 +18,7 @@
 
 use bytes::Bytes;
 use esker_format::{
-    head::{Head, HeadKind, Previous, TailSegment},
+    head::{Head, HeadKind, Previous, TailPiece, TailSegment},
     ids::{AttemptId, DirectoryId, Hash, LogId, RunId, VolumeId},
     names,
     page::PageRef,
@@ -58,8 +58,25 @@ pub(crate) struct Change {
     pub(crate) segments: Vec<Uploaded>,
     /// A new map root that holds the tail up to a sequence.
     pub(crate) root: Option<NewRoot>,
+    /// A stretch of the log that the head carries itself, without segments.
+    pub(crate) piece: Option<CutPiece>,
     /// Another size, alone.
     pub(crate) resized: Option<Resized>,
+}
+
+impl Change {
+    /// A head of this kind that changes nothing.
+    pub(crate) fn none(kind: HeadKind) -> Self {
+        Self { kind, segments: Vec::new(), root: None, piece: None, resized: None }
+    }
+}
+
+/// A piece for the next head: either what follows the newest head's sequence, or all that no segment holds.
+#[derive(Debug)]
+pub(crate) struct CutPiece {
+    pub(crate) first_sequence: u64,
+    pub(crate) last_sequence: u64,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A volume's new size, and its map root for that, whose pages are durable in the store. It holds what the old one
@@ -100,7 +117,8 @@ impl Chain {
         let (encoded, hash) = encode(&head);
         match settle_head(world, &head, encoded, give_up).await? {
             Settled::Ours => {
-                self.newest = head;
+                // Its bytes are in the store; nobody asks for them here.
+                self.newest = Head { piece: Vec::new(), ..head };
                 self.hash = hash;
                 Ok(())
             }
@@ -131,22 +149,49 @@ impl Chain {
         }
         if let Some(new) = change.root {
             assert!(new.sequence > head.root_sequence, "a new root holds more than the old one");
-            assert!(new.sequence <= head.sequence, "a root holds only what is committed");
+            assert!(new.sequence <= head.covered(), "a root holds only what segments hold");
             head.tail.retain(|segment| segment.last_sequence > new.sequence);
             head.root = new.root;
             head.root_sequence = new.sequence;
         }
         for Uploaded(segment) in change.segments {
-            assert_eq!(segment.first_sequence, head.sequence + 1, "commits are in the order of the log");
-            head.sequence = segment.last_sequence;
+            assert_eq!(segment.first_sequence, head.covered() + 1, "commits are in the order of the log");
             head.tail.push(segment);
         }
+        // Rule W7: what the segments hold is not replayed over them.
+        let covered = head.covered();
+        head.pieces.retain(|piece| piece.last_sequence > covered);
+        head.sequence = head.sequence.max(covered);
+        if let Some(piece) = change.piece {
+            carry(&mut head, piece);
+        }
+        assert!(
+            head.kind == HeadKind::Data || head.pieces.is_empty(),
+            "what is released is in segments to the last record"
+        );
         head
     }
 
     fn previous(&self) -> Previous {
         Previous { number: self.newest.number, attempt: self.newest.attempt, hash: self.hash }
     }
+}
+
+/// Lets `head` carry a piece behind those that it names already, or in their place.
+fn carry(head: &mut Head, piece: CutPiece) {
+    let CutPiece { first_sequence, last_sequence, bytes } = piece;
+    // Rule H8: a piece of everything that no segment holds replaces the others.
+    if first_sequence == head.covered() + 1 {
+        head.pieces.clear();
+    } else {
+        assert_eq!(first_sequence, head.sequence + 1, "pieces follow each other");
+    }
+    assert!(last_sequence >= head.sequence, "a commit takes nothing back");
+    let (number, hash) = (head.number, Hash::of(&bytes));
+    let length = u32::try_from(bytes.len()).expect("a piece has at most 4 MiB");
+    head.pieces.push(TailPiece { head: number, first_sequence, last_sequence, bytes: length, hash });
+    head.sequence = last_sequence;
+    head.piece = bytes;
 }
 
 /// Why a volume is claimed.
@@ -200,6 +245,8 @@ pub async fn try_claim(
         directory: owner.directory,
         log,
         written_ms: world.clock.wall_ms(),
+        // A claim carries no data; it names the pieces that the head before it names, that one's own too.
+        piece: Vec::new(),
         ..before.clone()
     };
     let (encoded, hash) = encode(&head);

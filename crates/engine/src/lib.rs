@@ -16,6 +16,7 @@ pub mod fetch;
 pub mod host;
 mod log;
 mod pace;
+mod pieces;
 pub mod pool;
 pub mod reclaim;
 pub mod recover;

@@ -121,7 +121,7 @@ struct Syncing {
     failed: Option<EngineError>,
 }
 
-/// The records that a seal takes.
+/// The records that a seal or a piece takes.
 #[derive(Debug, Default)]
 pub(crate) struct Cut {
     /// In order, at least one.
@@ -133,9 +133,9 @@ pub(crate) struct Cut {
 /// How much lies in the log and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Backlog {
-    /// Blocks written by records that no seal has taken, and one for each trim or zero.
+    /// Blocks written by the records, and one for each trim or zero.
     pub(crate) blocks: u64,
-    /// Monotonic milliseconds of the oldest such record.
+    /// Monotonic milliseconds of the oldest of them.
     pub(crate) oldest_ms: Option<u64>,
 }
 
@@ -232,9 +232,24 @@ impl Log {
         self.records.load(std::sync::atomic::Ordering::Acquire)
     }
 
-    /// Monotonic milliseconds of the oldest record that no applied commit covers.
-    pub(crate) fn oldest_ms(&self) -> Option<u64> {
-        self.appender.lock().oldest_ms()
+    /// What no head holds, neither in a segment nor in a piece.
+    pub(crate) fn uncommitted(&self) -> Backlog {
+        self.appender.lock().uncommitted()
+    }
+
+    /// The weight of the records that no applied commit of a segment covers.
+    pub(crate) fn unsealed_blocks(&self) -> u64 {
+        self.appender.lock().unsealed_blocks()
+    }
+
+    /// A head holds everything up to `sequence`.
+    pub(crate) fn committed(&self, sequence: u64) {
+        self.appender.lock().committed(sequence);
+    }
+
+    /// The records from sequence `from` on, for a piece; they stay what they are.
+    pub(crate) fn copy(&self, from: u64, blocks_max: u64) -> Option<Cut> {
+        self.appender.lock().copy(from, blocks_max)
     }
 
     /// Files that the log has, in use and spare.

@@ -161,7 +161,9 @@ impl Pool {
             root: None,
             root_sequence: 0,
             tail: Vec::new(),
+            pieces: Vec::new(),
             properties,
+            piece: Vec::new(),
         }
     }
 

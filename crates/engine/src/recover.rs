@@ -6,8 +6,8 @@
 //! 2. Scan that log from the head's sequence on. Damage refuses the volume here, before anything has changed.
 //! 3. Sync what was found, so that it cannot be lost by a later power loss.
 //! 4. Claim: the next head, with the id of this log (or of a fresh one). Lost: start again at 1.
-//! 5. Build the map: the top page, the tail's segments over it in order, then the log's records. The other pages come
-//!    when somebody asks for what they say.
+//! 5. Build the map: the top page, the tail's segments over it in order, a segment that is made of the tail's pieces
+//!    (told in `pieces.rs`), then the log's records. The other pages come when somebody asks for what they say.
 //! 6. Start a fresh chunk of the new epoch; its header says where the older epoch ended.
 //! 7. Logs that were not replayed are moved aside, and reported.
 
@@ -39,11 +39,13 @@ use crate::{
         Log, LogDirectory, LogIdentity, LogStart, Pending,
         scan::{self, Scan},
     },
+    pieces::Pieces,
     pool::{Newest, Pool},
     reclaim::Heads,
     segment_ids::SegmentIds,
     volume::{
-        Committed, Effective, Identity, Limits, Pipeline, PipelineStart, StoredMap, Volume, Writer, blocks_of,
+        Committed, Effective, Identity, Limits, Pipeline, PipelineStart, StoredMap, Volume, Writer,
+        blocks_of, seal_pieces,
     },
 };
 
@@ -126,12 +128,27 @@ pub async fn open(opening: &Opening) -> Result<Opened> {
 
 /// Opens a volume's newest committed state for reading. Claims nothing and writes nothing.
 pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Result<Arc<Volume>> {
-    let newest = pool.newest_head(volume).await?;
-    if newest.head.kind == HeadKind::Deleted {
-        return Err(EngineError::NotFound(format!("volume {name} (it was deleted)")));
+    let mut newest = pool.newest_head(volume).await?;
+    let (mut map, pieces) = loop {
+        if newest.head.kind == HeadKind::Deleted {
+            return Err(EngineError::NotFound(format!("volume {name} (it was deleted)")));
+        }
+        let read_pieces = Pieces::read(&pool, &newest.head);
+        let error = match try_join(committed_map(&pool, &newest.head), read_pieces).await {
+            Ok(((map, _), pieces)) => break (map, pieces),
+            Err(error) => error,
+        };
+        // Heads go when their pieces are in a segment: then there is a newer one, which says so.
+        let before = newest.head.number;
+        newest = pool.newest_head(volume).await?;
+        if newest.head.number == before {
+            return Err(error);
+        }
+    };
+    if let Some(pieces) = &pieces {
+        pieces.lay_over(&mut map);
     }
-    let (map, _) = committed_map(&pool, &newest.head).await?;
-    let identity = identity(&pool, name, &newest.head);
+    let identity = Identity { pieces, ..identity(&pool, name, &newest.head) };
     Ok(Arc::new(Volume::new(identity, pool, map, None)))
 }
 
@@ -141,6 +158,7 @@ pub fn effective(volume: &Properties, pool: &Properties) -> Effective {
     Effective {
         durability: inherited.durability_or_built_in(),
         compression: inherited.compression_or_built_in(),
+        on_lag: inherited.on_lag_or_built_in(),
     }
 }
 
@@ -212,7 +230,22 @@ async fn start(
 ) -> Result<Opened> {
     let world = opening.pool.world().clone();
     let head = chain.newest().clone();
-    let (mut map, tail) = committed_map(&opening.pool, &head).await?;
+    let read_pieces = Pieces::read(&opening.pool, &newest.head);
+    let ((mut map, tail), pieces) = try_join(committed_map(&opening.pool, &head), read_pieces).await?;
+    #[cfg(feature = "planted")]
+    let pieces = match &scan {
+        Some(scan) if planted(Bug::PiecesUnderLog) => pieces.map(|pieces| pieces.without(&scan.records)),
+        _ => pieces,
+    };
+    let sealed = match pieces {
+        Some(pieces) => {
+            let compression = effective(&head.properties, &opening.pool.record().properties).compression;
+            let sealed = seal_pieces(&opening.pool, &opening.ids, pieces, compression).await?;
+            sealed.index.runs.iter().for_each(|run| map.apply_run(run, sealed.index.id));
+            Some(sealed)
+        }
+        None => None,
+    };
     let scan = match scan {
         Some(scan) => scan,
         None => fresh_directory(opening, log, head.sequence)?,
@@ -233,19 +266,14 @@ async fn start(
     };
     let started = Log::start(world.clone(), log_identity, log_start)?;
     report.set_aside = set_others_aside(opening, log)?;
-    let committed = Committed {
-        number: head.number,
-        epoch: head.epoch,
-        sequence: head.sequence,
-        tail_segments: head.tail.len(),
-    };
+    let committed = Committed::of(&head);
     let writer = Writer::new(started, opening.ids.clone(), opening.limits, committed);
     let pool = opening.pool.clone();
     let volume = Volume::new(identity(&pool, &opening.name, &head), pool, map, Some(writer));
     let volume = Arc::new(volume);
     let mut heads = Heads::new(&newest.numbers, &newest.strays, opening.limits.heads_kept);
     heads.written(HeadFacts::of(&head));
-    let pipeline = Pipeline::new(volume.clone(), PipelineStart { chain, heads, tail });
+    let pipeline = Pipeline::new(volume.clone(), PipelineStart { chain, heads, tail, sealed });
     let directory = opening.directory();
     let work = Box::pin(async move {
         // What is released is in the store to the last record: its log is not needed any more.
@@ -345,5 +373,6 @@ fn identity(pool: &Pool, name: &str, head: &Head) -> Identity {
         stored: StoredMap::of(head),
         sequence: head.sequence,
         effective: effective(&head.properties, &pool.record().properties),
+        pieces: None,
     }
 }

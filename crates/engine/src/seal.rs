@@ -8,17 +8,71 @@ use std::sync::Arc;
 use esker_format::{
     BLOCK_BYTES,
     address::Address,
-    chunk::RecordKind,
+    chunk::{Record, RecordKind},
     ids::{LogPosition, SegmentId},
     property::Compression,
     segment::{EncodedSegment, Run, RunKind, SegmentHeader, SegmentWriter},
 };
+
+use esker_io::Cpu;
 
 use crate::{
     Result,
     core::coalesce::{Kept, coalesce},
     log::{Cut, Log},
 };
+
+/// Where the blocks of a seal lie.
+pub(crate) trait Blocks: Send + Sync {
+    /// Reads whole consecutive blocks that start at `position`.
+    fn read(&self, position: u64, buffer: &mut [u8]) -> Result<()>;
+}
+
+impl Blocks for Log {
+    fn read(&self, position: u64, buffer: &mut [u8]) -> Result<()> {
+        self.table().read(position, buffer)
+    }
+}
+
+/// What a seal is made of.
+pub(crate) struct Intake {
+    pub(crate) from: Arc<dyn Blocks>,
+    /// In order, each with the position of its first block.
+    pub(crate) records: Vec<(Record, u64)>,
+    /// The first and the last sequence that are covered.
+    pub(crate) sequences: (u64, u64),
+    /// Logical log position behind it.
+    pub(crate) end: u64,
+}
+
+impl Intake {
+    /// A stretch of the log.
+    pub(crate) fn of(log: Arc<Log>, cut: &Cut) -> Self {
+        let (first, last) = (&cut.records[0].record, &cut.records[cut.records.len() - 1].record);
+        Self {
+            from: log,
+            records: cut.records.iter().map(|pending| (pending.record, pending.position())).collect(),
+            sequences: (first.sequence, last.sequence),
+            end: cut.end,
+        }
+    }
+
+    /// Seals all of it, slice by slice, so that other volumes and reads get their turn.
+    pub(crate) async fn seal(
+        self,
+        cpu: &dyn Cpu,
+        header: SegmentHeader,
+        compression: Compression,
+    ) -> Result<Sealed> {
+        let mut sealing = esker_io::run(cpu, move || Sealing::begin(&self, header, compression)).await;
+        loop {
+            match esker_io::run(cpu, move || sealing.go_on()).await? {
+                Progress::More(rest) => sealing = *rest,
+                Progress::Done(sealed) => return Ok(*sealed),
+            }
+        }
+    }
+}
 
 /// Blocks in one frame: 32 KiB, between what compresses well and what a random read can afford to decode.
 const FRAME_BLOCKS: usize = 8;
@@ -45,14 +99,14 @@ pub(crate) struct Move {
 }
 
 /// How far a seal is.
-pub(crate) enum Progress {
+enum Progress {
     More(Box<Sealing>),
     Done(Box<Sealed>),
 }
 
 /// A seal that is being made, slice by slice. Reads the log and compresses: about 16 µs of one core a block.
-pub(crate) struct Sealing {
-    log: Arc<Log>,
+struct Sealing {
+    from: Arc<dyn Blocks>,
     kept: std::vec::IntoIter<Kept>,
     writer: SegmentWriter,
     id: SegmentId,
@@ -67,14 +121,15 @@ pub(crate) struct Sealing {
 }
 
 impl Sealing {
-    /// Decides what is kept of `cut`.
-    pub(crate) fn begin(log: Arc<Log>, cut: &Cut, header: SegmentHeader, compression: Compression) -> Self {
-        let (first, last) = (&cut.records[0].record, &cut.records[cut.records.len() - 1].record);
-        let records: Vec<_> =
-            cut.records.iter().map(|pending| (pending.record, pending.position())).collect();
+    /// Decides what is kept.
+    fn begin(intake: &Intake, header: SegmentHeader, compression: Compression) -> Self {
+        let blocks = |(record, _): &(Record, u64)| match record.kind {
+            RecordKind::Write => record.blocks,
+            RecordKind::Hole | RecordKind::Zero => 0,
+        };
         Self {
-            log,
-            kept: coalesce(&records).into_iter(),
+            from: intake.from.clone(),
+            kept: coalesce(&intake.records).into_iter(),
             id: header.id,
             writer: SegmentWriter::new(header, compression),
             frame: Vec::with_capacity(FRAME_BLOCKS * BLOCK_BYTES),
@@ -82,14 +137,14 @@ impl Sealing {
             runs: Vec::new(),
             moves: Vec::new(),
             buffer: Vec::new(),
-            sequences: (first.sequence, last.sequence),
-            blocks_written: cut.records.iter().map(|pending| pending.data_blocks()).sum(),
-            end: cut.end,
+            sequences: intake.sequences,
+            blocks_written: intake.records.iter().map(blocks).sum(),
+            end: intake.end,
         }
     }
 
     /// Does the next slice.
-    pub(crate) fn go_on(mut self) -> Result<Progress> {
+    fn go_on(mut self) -> Result<Progress> {
         let before = self.moves.len();
         while let Some(kept) = self.kept.next() {
             match kept.kind {
@@ -127,7 +182,7 @@ impl Sealing {
     fn data(&mut self, kept: &Kept) -> Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.resize(kept.blocks as usize * BLOCK_BYTES, 0);
-        self.log.table().read(kept.position, &mut buffer)?;
+        self.from.read(kept.position, &mut buffer)?;
         for (index, block) in buffer.chunks_exact(BLOCK_BYTES).enumerate() {
             let lba = kept.lba + index as u64;
             let from = LogPosition(kept.position + (index * BLOCK_BYTES) as u64);

@@ -1,6 +1,7 @@
 //! An open volume: its map, its log, and the state that front ends and the pipeline share.
 
 mod change;
+mod durable;
 mod pace;
 mod pipeline;
 mod read;
@@ -9,7 +10,7 @@ mod stages;
 mod status;
 mod write;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use esker_format::{
     BLOCK_BYTES,
@@ -17,7 +18,7 @@ use esker_format::{
     head::Head,
     ids::{Sequence, VolumeId},
     page::PageRef,
-    property::{Compression, Durability},
+    property::{Compression, Durability, OnLag},
 };
 use esker_io::sync::{
     Event, Mutex, Sharded,
@@ -27,6 +28,7 @@ use esker_io::sync::{
 pub use change::{Change, OwnedChange, Scratch, WriteStep};
 pub(crate) use pipeline::{Pipeline, Start as PipelineStart};
 pub use read::{ExtentState, ReadStep};
+pub(crate) use stages::seal_pieces;
 pub use status::{Status, VolumeStatus};
 
 use crate::{
@@ -35,6 +37,7 @@ use crate::{
     core::{heads::HEADS_KEPT, map::Map, policy::Look},
     log::Log,
     pace::Pacer,
+    pieces::Pieces,
     pool::Pool,
     segment_ids::SegmentIds,
 };
@@ -46,6 +49,8 @@ pub struct Effective {
     pub durability: Durability,
     /// How frames are compressed.
     pub compression: Compression,
+    /// What happens while the store lags behind.
+    pub on_lag: OnLag,
 }
 
 /// Bounds of one volume.
@@ -57,6 +62,8 @@ pub struct Limits {
     pub daemon_dirty_bytes_max: u64,
     /// Heads that reclaim keeps besides those that a rule keeps.
     pub heads_kept: usize,
+    /// How old a write gets before it is sealed though it is in a piece: most of what dies young is dead by then.
+    pub seal_age: Duration,
     /// Bytes of a chunk of the log; the same at every opening of a directory. At least 2 MiB, so that the
     /// largest record fits.
     pub chunk_bytes: u64,
@@ -75,6 +82,7 @@ impl Default for Limits {
             dirty_bytes_max: 1 << 30,
             daemon_dirty_bytes_max: 8 << 30,
             heads_kept: HEADS_KEPT,
+            seal_age: Duration::from_secs(120),
             chunk_bytes: CHUNK_BYTES,
         }
     }
@@ -94,6 +102,8 @@ pub struct Volume {
     pub(crate) writer: Option<Writer>,
     /// The sequence of the head that it was opened from; what a volume that is read holds.
     opened_sequence: u64,
+    /// What a volume that is read has in memory.
+    pieces: Option<Pieces>,
     /// Fast answer to "may this volume be written?".
     running: AtomicBool,
     status: Mutex<Status>,
@@ -123,6 +133,7 @@ pub(crate) struct Writer {
     committed: Mutex<Committed>,
     /// The size that somebody waits for, until the pipeline takes it.
     resize: Mutex<Option<resize::Request>>,
+    store: durable::StoreSide,
 }
 
 /// What the store holds.
@@ -132,6 +143,8 @@ pub(crate) struct Committed {
     pub(crate) epoch: u64,
     pub(crate) sequence: u64,
     pub(crate) tail_segments: usize,
+    pub(crate) pieces: usize,
+    pub(crate) piece_bytes: u64,
 }
 
 impl Writer {
@@ -155,6 +168,7 @@ impl Writer {
             ended_with: Mutex::new(None),
             committed: Mutex::new(committed),
             resize: Mutex::new(None),
+            store: durable::StoreSide::default(),
         }
     }
 
@@ -163,6 +177,7 @@ impl Writer {
         self.log.dirty_bytes() >= self.limits.dirty_bytes_max
             || self.log.pending_records() >= self.limits.records_max()
             || self.budget.is_full()
+            || self.store.stalls()
     }
 
     /// Called after each append; three atomic loads unless the pipeline sleeps and enough has come.
@@ -214,6 +229,7 @@ impl Volume {
             status: Mutex::new(if writer.is_some() { Status::Running } else { Status::ReadOnly }),
             writer,
             opened_sequence: identity.sequence,
+            pieces: identity.pieces,
         }
     }
 
@@ -240,16 +256,6 @@ impl Volume {
     /// How many jobs of all volumes run or wait for a processor.
     pub fn background_jobs(&self) -> usize {
         self.pool.world().cpu.depth()
-    }
-
-    /// Makes every write that was acknowledged before this call durable on the local disk. Blocks.
-    pub fn flush(&self) -> Result<()> {
-        let Some(writer) = &self.writer else {
-            return Ok(());
-        };
-        self.check_running()?;
-        let last = writer.log.last_sequence();
-        writer.log.sync_to(last).inspect_err(|error| self.stop(error))
     }
 
     /// The highest sequence that was written; equal sequences mean equal contents.
@@ -380,6 +386,8 @@ pub(crate) struct Identity {
     /// The sequence of that head.
     pub(crate) sequence: u64,
     pub(crate) effective: Effective,
+    /// What is in pieces of that head only, where nothing is written.
+    pub(crate) pieces: Option<Pieces>,
 }
 
 /// A map in the store: its root and its size, both as a head names them.

@@ -35,7 +35,11 @@ async fn host_with(directory: &Path, store: &str, limits: Limits) -> Host {
 }
 
 fn ephemeral() -> Properties {
-    Properties { durability: Some(Durability::Ephemeral), compression: Some(Compression::Lz4) }
+    Properties {
+        durability: Some(Durability::Ephemeral),
+        compression: Some(Compression::Lz4),
+        ..Properties::default()
+    }
 }
 
 fn write(volume: &Volume, offset: u64, data: &[u8]) {

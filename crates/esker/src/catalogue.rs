@@ -6,7 +6,7 @@ use esker_format::{
     head::Head,
     ids::VolumeId,
     names,
-    property::{Compression, Durability, Properties},
+    property::{Compression, Durability, OnLag, Properties},
 };
 use futures_util::{StreamExt, stream};
 
@@ -53,25 +53,37 @@ async fn look(pool: &Pool, name: String, volume: VolumeId) -> api::Volume {
 }
 
 fn stored(head: &Head, pool: &Properties) -> api::Stored {
-    let (durability, compression) = settings(Some(&head.properties), pool);
+    let Settings { durability, compression, on_lag } = settings(Some(&head.properties), pool);
     api::Stored {
         size_bytes: head.size_bytes,
         durability,
         compression,
+        on_lag,
         head: head.number,
         kind: head.kind.to_string(),
         epoch: head.epoch,
         sequence: head.sequence,
         tail_segments: head.tail.len() as u64,
+        tail_pieces: head.pieces.len() as u64,
         written_ms: head.written_ms,
     }
 }
 
-/// Durability and compression of a volume, or of volumes that say nothing themselves.
-pub(crate) fn settings(volume: Option<&Properties>, pool: &Properties) -> (api::Setting, api::Setting) {
+/// What holds for a volume.
+pub(crate) struct Settings {
+    pub(crate) durability: api::Setting,
+    pub(crate) compression: api::Setting,
+    pub(crate) on_lag: api::Setting,
+}
+
+/// The settings of a volume, or of volumes that say nothing themselves.
+pub(crate) fn settings(volume: Option<&Properties>, pool: &Properties) -> Settings {
     let own = volume.copied().unwrap_or_default();
-    let durability = setting(own.durability, pool.durability, Durability::built_in());
-    (durability, setting(own.compression, pool.compression, Compression::built_in()))
+    Settings {
+        durability: setting(own.durability, pool.durability, Durability::built_in()),
+        compression: setting(own.compression, pool.compression, Compression::built_in()),
+        on_lag: setting(own.on_lag, pool.on_lag, OnLag::default()),
+    }
 }
 
 fn setting<T: ToString>(volume: Option<T>, pool: Option<T>, built_in: T) -> api::Setting {
@@ -84,10 +96,15 @@ fn setting<T: ToString>(volume: Option<T>, pool: Option<T>, built_in: T) -> api:
 }
 
 /// Properties as a request has them.
-pub(crate) fn properties(durability: Option<&str>, compression: Option<&str>) -> Result<Properties> {
+pub(crate) fn properties(
+    durability: Option<&str>,
+    compression: Option<&str>,
+    on_lag: Option<&str>,
+) -> Result<Properties> {
     Ok(Properties {
         durability: durability.map(str::parse).transpose()?,
         compression: compression.map(str::parse).transpose()?,
+        on_lag: on_lag.map(str::parse).transpose()?,
     })
 }
 
@@ -104,5 +121,5 @@ pub(crate) fn check_new(wanted: &api::CreateVolume) -> Result<Properties> {
             size::show(SIZE_BYTES_MAX),
         )));
     }
-    properties(wanted.durability.as_deref(), wanted.compression.as_deref())
+    properties(wanted.durability.as_deref(), wanted.compression.as_deref(), wanted.on_lag.as_deref())
 }

@@ -47,8 +47,17 @@ pub(crate) fn wrap(kind: &Kind, body: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 
 /// Checks the wrapping of a whole object and returns its body.
 pub(crate) fn unwrap<'a>(kind: &Kind, bytes: &'a [u8]) -> Result<&'a [u8], FormatError> {
+    Ok(unwrap_since(kind, kind.version, bytes)?.1)
+}
+
+/// The same of a kind that has had several versions, from `oldest` on; returns which it is too.
+pub(crate) fn unwrap_since<'a>(
+    kind: &Kind,
+    oldest: u16,
+    bytes: &'a [u8],
+) -> Result<(u16, &'a [u8]), FormatError> {
     let mut from = Reader::new(kind.what, bytes);
-    from.start(kind.magic, kind.version)?;
+    let version = from.start_since(kind.magic, oldest, kind.version)?;
     let length = from.u32("body length")? as usize;
     from.room("room after the body length", 4)?;
     let body = from.take("body", length)?;
@@ -57,7 +66,7 @@ pub(crate) fn unwrap<'a>(kind: &Kind, bytes: &'a [u8]) -> Result<&'a [u8], Forma
     from.finish()?;
     check_hash(kind.what, bytes)?;
     ensure(tag == [0; TAG_BYTES], kind.what, "tag", "zeros (not encrypted)", "a tag")?;
-    Ok(body)
+    Ok((version, body))
 }
 
 /// Appends the hash of everything so far.

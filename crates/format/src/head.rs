@@ -1,7 +1,7 @@
 //! A head: a volume's state as one numbered object. Heads chain; the highest in the chain is true.
 //!
 //! ```text
-//! envelope "ESKRHEAD" version 1
+//! envelope "ESKRHEAD" version 2
 //!   pool 16 │ volume 16 │ number u64 │ epoch u64 │ attempt 16
 //!   kind u8: 0 data, 1 claim, 2 fence, 3 released, 4 deleted
 //!   previous: u8 0, or u8 1 │ number u64 │ attempt 16 │ hash 32
@@ -10,11 +10,16 @@
 //!   root: u8 0, or u8 1 │ page reference 60
 //!   root sequence u64
 //!   tail: count u32 │ { writer u32 │ counter u32 │ first u64 │ last u64 │ object bytes u64 │ index hash 32 } …
+//!   pieces: count u32 │ { head u64 │ first u64 │ last u64 │ bytes u32 │ hash 32 } …
 //!   properties
-//!   piece length u32, 0
+//!   piece length u32 │ piece
 //! ```
-//! The tail states which sequences each segment covers (rule W7): it begins after the root's sequence, has no gap and
-//! no overlap, and ends with the head's.
+//! Versions: 2, a tail may name pieces, and a head may carry one. 1, it has no list of pieces, and the length is 0.
+//!
+//! The tail states which sequences each segment and each piece covers (rule W7); what pieces are is told in
+//! `head/piece.rs`.
+
+mod piece;
 
 use std::fmt;
 
@@ -28,7 +33,11 @@ use crate::{
     SegmentId, VolumeId,
 };
 
-pub(crate) const KIND: Kind = Kind { what: "head", magic: b"ESKRHEAD", version: 1 };
+pub use piece::{PIECE_BYTES_MAX, Piece, TAIL_PIECES_MAX, TailPiece};
+
+pub(crate) const KIND: Kind = Kind { what: "head", magic: b"ESKRHEAD", version: 2 };
+/// The oldest version that is read.
+const VERSION_OLDEST: u16 = 1;
 
 /// The most segments in a tail (rule H8).
 pub const TAIL_SEGMENTS_MAX: usize = 64;
@@ -115,8 +124,12 @@ pub struct Head {
     pub root_sequence: u64,
     /// The segments after it, in order.
     pub tail: Vec<TailSegment>,
+    /// The pieces after those, in order; the last one may be this head's own.
+    pub pieces: Vec<TailPiece>,
     /// The volume's settings.
     pub properties: Properties,
+    /// The bytes of this head's own piece; empty when it carries none.
+    pub piece: Vec<u8>,
 }
 
 /// A head that was only parsed.
@@ -149,7 +162,8 @@ impl fmt::Display for HeadKind {
 }
 
 impl Head {
-    /// The object's bytes; their [`Hash::of`] is the head's hash. Panics on a tail above [`TAIL_SEGMENTS_MAX`].
+    /// The object's bytes; their [`Hash::of`] is the head's hash. Panics on a tail above [`TAIL_SEGMENTS_MAX`] or
+    /// [`TAIL_PIECES_MAX`].
     pub fn encode(&self) -> Vec<u8> {
         assert!(self.tail.len() <= TAIL_SEGMENTS_MAX, "a tail has at most 64 segments (rule H8)");
         envelope::wrap(&KIND, |out| {
@@ -178,14 +192,16 @@ impl Head {
             out.put_u64(self.root_sequence);
             out.put_u32(self.tail.len() as u32);
             self.tail.iter().for_each(|segment| segment.encode(out));
+            self.encode_pieces(out);
             self.properties.encode(out);
-            out.put_u32(0);
+            self.encode_own_piece(out);
         })
     }
 
     /// Reads a whole object.
     pub fn parse(bytes: &[u8]) -> Result<UnverifiedHead, FormatError> {
-        let mut from = Reader::new(KIND.what, envelope::unwrap(&KIND, bytes)?);
+        let (version, body) = envelope::unwrap_since(&KIND, VERSION_OLDEST, bytes)?;
+        let mut from = Reader::new(KIND.what, body);
         let head = Head {
             pool: PoolId(from.array("pool")?),
             volume: VolumeId(from.array("volume")?),
@@ -203,18 +219,20 @@ impl Head {
             root: parse_root(&mut from)?,
             root_sequence: from.u64("root sequence")?,
             tail: parse_tail(&mut from)?,
+            pieces: if version >= 2 { piece::parse_list(&mut from)? } else { Vec::new() },
             properties: Properties::parse(&mut from)?,
+            piece: piece::parse_own(&mut from, version)?,
         };
-        match from.u32("piece length")? {
-            0 => from.finish()?,
-            bytes => {
-                return Err(FormatError::newer(KIND.what, "piece", "none", format_args!("{bytes} bytes")));
-            }
-        }
+        from.finish()?;
         Ok(UnverifiedHead(head))
     }
 
-    /// The tail begins after the root, has no gap and no overlap, and ends with the head's sequence (rule W7).
+    /// The last sequence that root and segments hold.
+    pub fn covered(&self) -> u64 {
+        self.tail.last().map_or(self.root_sequence, |segment| segment.last_sequence)
+    }
+
+    /// The segments begin after the root and have no gap and no overlap (rule W7).
     fn check_tail(&self) -> Result<(), FormatError> {
         let what = KIND.what;
         ensure(self.tail.len() <= TAIL_SEGMENTS_MAX, what, "tail", "at most 64 segments", self.tail.len())?;
@@ -230,7 +248,7 @@ impl Head {
             ensure(bytes >= SEGMENT_BYTES_MIN, what, "tail", "a segment's header, index and trailer", bytes)?;
             covered = segment.last_sequence;
         }
-        same(what, "sequence at the end of the tail", self.sequence, covered)
+        Ok(())
     }
 
     fn check_chain(&self) -> Result<(), FormatError> {
@@ -266,6 +284,7 @@ impl UnverifiedHead {
         let whole_blocks = size > 0 && size <= SIZE_BYTES_MAX && size.is_multiple_of(BLOCK_BYTES as u64);
         ensure(whole_blocks, KIND.what, "size", "whole blocks, at most 8 PiB", size)?;
         head.check_tail()?;
+        head.check_pieces()?;
         Ok(head)
     }
 

@@ -121,8 +121,16 @@ fn a_head(out: &mut Text, bytes: &[u8], fact: Option<(crate::VolumeId, u64)>) ->
         let (id, size, hash) = (segment.id, Bytes(segment.object_bytes), segment.index_hash);
         format!("{id} sequences {first} to {last}, {size}, index {hash}")
     });
+    out.list("pieces", &found.pieces, |piece| {
+        let (first, last) = (piece.first_sequence, piece.last_sequence);
+        let (carrier, size, hash) = (piece.head, Bytes(u64::from(piece.bytes)), piece.hash);
+        format!("of head {carrier} sequences {first} to {last}, {size}, hash {hash}")
+    });
     properties(out, &found.properties);
     let pool = found.pool;
+    if let Some(own) = found.pieces.last().filter(|piece| piece.head == found.number) {
+        out.verdict(own.open(pool, &found.piece));
+    }
     let (volume, number) = fact.unwrap_or((found.volume, found.number));
     out.verdict(record.verify(pool, volume, number));
     Ok(())
@@ -130,6 +138,7 @@ fn a_head(out: &mut Text, bytes: &[u8], fact: Option<(crate::VolumeId, u64)>) ->
 
 fn properties(out: &mut Text, properties: &Properties) {
     let inherited = || "inherited".to_string();
+    out.line("on lag", properties.on_lag.map_or_else(inherited, |value| value.to_string()));
     out.line("durability", properties.durability.map_or_else(inherited, |value| value.to_string()));
     out.line("compression", properties.compression.map_or_else(inherited, |value| value.to_string()));
 }

@@ -32,7 +32,7 @@ pub use address::{Address, AddressKind};
 pub use chunk::{ChunkHeader, Record, RecordKind};
 pub use codec::Codec;
 pub use error::FormatError;
-pub use head::{Head, HeadKind, Previous, TailSegment};
+pub use head::{Head, HeadKind, Piece, Previous, TailPiece, TailSegment};
 pub use ids::{
     AttemptId, DirectoryId, Hash, LogId, LogPosition, PackId, PoolId, RunId, SegmentId, Sequence, VolumeId,
 };
@@ -41,7 +41,7 @@ pub use name::{NameRecord, NameState};
 pub use names::ObjectName;
 pub use page::{Child, LeafRun, Page, PageRef};
 pub use pool::PoolRecord;
-pub use property::{Compression, Durability, Properties};
+pub use property::{Compression, Durability, OnLag, Properties};
 pub use writer::WriterRecord;
 
 /// The unit of the map and of dedup, in bytes.

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! count u16 │ key u16 │ length u16 │ value … │ key …        keys ascend; an absent key is inherited
-//!   key 1 durability:   u8 kind (0 ephemeral, 1 bounded) │ u32 seconds
-//!   key 2 compression:  u8 kind (0 off, 1 lz4, 2 zstd)   │ u8 level
+//!   key 1 durability:   u8 kind (0 ephemeral, 1 bounded, 2 sync) │ u32 seconds, of kind 1
+//!   key 2 compression:  u8 kind (0 off, 1 lz4, 2 zstd)           │ u8 level
+//!   key 3 on lag:       u8 kind (0 alarm, 1 stall)
 //! ```
 
 use std::fmt;
@@ -17,7 +18,9 @@ use crate::wire::{Put, Reader};
 const WHAT: &str = "properties";
 const KEY_DURABILITY: u16 = 1;
 const KEY_COMPRESSION: u16 = 2;
+const KEY_ON_LAG: u16 = 3;
 const SECONDS_MAX: u32 = 86_400;
+const SECONDS_BUILT_IN: u32 = 5;
 const LEVEL_MAX: i8 = 19;
 
 /// What a volume may lose when its host is lost.
@@ -30,6 +33,18 @@ pub enum Durability {
         /// 1 to 86,400.
         seconds: u32,
     },
+    /// A FLUSH returns when the store has what was written before it. What nobody flushes is bounded as by default.
+    Sync,
+}
+
+/// What happens while the store holds less than the volume's durability promises (rule W11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnLag {
+    /// It is said: in the log, the status and the metrics.
+    #[default]
+    Alarm,
+    /// Writes wait too.
+    Stall,
 }
 
 /// How frames are compressed.
@@ -50,12 +65,23 @@ pub struct Properties {
     pub durability: Option<Durability>,
     /// How frames are compressed.
     pub compression: Option<Compression>,
+    /// What happens while the store lags behind.
+    pub on_lag: Option<OnLag>,
 }
 
 impl Durability {
     /// What holds when neither volume nor pool says anything: five seconds.
     pub const fn built_in() -> Durability {
-        Durability::Bounded { seconds: 5 }
+        Durability::Bounded { seconds: SECONDS_BUILT_IN }
+    }
+
+    /// How many seconds of writes the store may lack; `None` where it is not counted in time.
+    pub const fn bound_seconds(self) -> Option<u32> {
+        match self {
+            Durability::Ephemeral => None,
+            Durability::Bounded { seconds } => Some(seconds),
+            Durability::Sync => Some(SECONDS_BUILT_IN),
+        }
     }
 }
 
@@ -72,6 +98,7 @@ impl Properties {
         Properties {
             durability: self.durability.or(pool.durability),
             compression: self.compression.or(pool.compression),
+            on_lag: self.on_lag.or(pool.on_lag),
         }
     }
 
@@ -84,6 +111,11 @@ impl Properties {
     pub fn compression_or_built_in(&self) -> Compression {
         self.compression.unwrap_or(Compression::built_in())
     }
+
+    /// What happens while the store lags behind, or the built-in one.
+    pub fn on_lag_or_built_in(&self) -> OnLag {
+        self.on_lag.unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Durability {
@@ -91,6 +123,7 @@ impl fmt::Display for Durability {
         match self {
             Durability::Ephemeral => to.write_str("ephemeral"),
             Durability::Bounded { seconds } => write!(to, "bounded({seconds}s)"),
+            Durability::Sync => to.write_str("sync"),
         }
     }
 }
@@ -109,12 +142,34 @@ impl FromStr for Durability {
         match seconds {
             Some(seconds) => Ok(Durability::Bounded { seconds }),
             None if text == "ephemeral" => Ok(Durability::Ephemeral),
+            None if text == "sync" => Ok(Durability::Sync),
             None => Err(FormatError::new(
                 "property durability",
                 "value",
-                "ephemeral, or bounded(Ns) with N from 1 to 86400",
+                "ephemeral, sync, or bounded(Ns) with N from 1 to 86400",
                 excerpt(text),
             )),
+        }
+    }
+}
+
+impl fmt::Display for OnLag {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(match self {
+            OnLag::Alarm => "alarm",
+            OnLag::Stall => "stall",
+        })
+    }
+}
+
+impl FromStr for OnLag {
+    type Err = FormatError;
+
+    fn from_str(text: &str) -> Result<OnLag, FormatError> {
+        match text {
+            "alarm" => Ok(OnLag::Alarm),
+            "stall" => Ok(OnLag::Stall),
+            _ => Err(FormatError::new("property on_lag", "value", "alarm or stall", excerpt(text))),
         }
     }
 }
@@ -154,12 +209,13 @@ impl FromStr for Compression {
 
 impl Properties {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let count = u16::from(self.durability.is_some()) + u16::from(self.compression.is_some());
-        out.put_u16(count);
+        let set = [self.durability.is_some(), self.compression.is_some(), self.on_lag.is_some()];
+        out.put_u16(set.into_iter().map(u16::from).sum());
         if let Some(durability) = self.durability {
             let (kind, seconds) = match durability {
                 Durability::Ephemeral => (0, 0),
                 Durability::Bounded { seconds } => (1, seconds),
+                Durability::Sync => (2, 0),
             };
             out.put_u16(KEY_DURABILITY);
             out.put_u16(5);
@@ -177,6 +233,11 @@ impl Properties {
             out.put_u8(kind);
             out.put_u8(level);
         }
+        if let Some(on_lag) = self.on_lag {
+            out.put_u16(KEY_ON_LAG);
+            out.put_u16(1);
+            out.put_u8(on_lag as u8);
+        }
     }
 
     pub(crate) fn parse(from: &mut Reader<'_>) -> Result<Properties, FormatError> {
@@ -191,7 +252,8 @@ impl Properties {
             match key {
                 KEY_DURABILITY => properties.durability = Some(parse_durability(&mut value)?),
                 KEY_COMPRESSION => properties.compression = Some(parse_compression(&mut value)?),
-                _ => return Err(FormatError::newer(WHAT, "key", "durability or compression", key)),
+                KEY_ON_LAG => properties.on_lag = Some(parse_on_lag(&mut value)?),
+                _ => return Err(FormatError::newer(WHAT, "key", "durability, compression or on lag", key)),
             }
             value.finish()?;
         }
@@ -203,13 +265,22 @@ fn parse_durability(from: &mut Reader<'_>) -> Result<Durability, FormatError> {
     match (from.u8("durability kind")?, from.u32("durability seconds")?) {
         (0, 0) => Ok(Durability::Ephemeral),
         (1, seconds @ 1..=SECONDS_MAX) => Ok(Durability::Bounded { seconds }),
-        (kind @ 0..=1, seconds) => Err(FormatError::new(
+        (2, 0) => Ok(Durability::Sync),
+        (kind @ 0..=2, seconds) => Err(FormatError::new(
             WHAT,
             "durability",
-            "1 to 86400 seconds",
+            "1 to 86400 seconds of kind 1, 0 of another",
             format_args!("{seconds} of kind {kind}"),
         )),
-        (kind, _) => Err(FormatError::newer(WHAT, "durability", "kind 0 or 1", kind)),
+        (kind, _) => Err(FormatError::newer(WHAT, "durability", "kind 0, 1 or 2", kind)),
+    }
+}
+
+fn parse_on_lag(from: &mut Reader<'_>) -> Result<OnLag, FormatError> {
+    match from.u8("on lag")? {
+        0 => Ok(OnLag::Alarm),
+        1 => Ok(OnLag::Stall),
+        kind => Err(FormatError::newer(WHAT, "on lag", "0 or 1", kind)),
     }
 }
 

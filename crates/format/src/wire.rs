@@ -113,15 +113,25 @@ impl<'a> Reader<'a> {
 
     /// Magic, version, flags and key id, which begin every stored thing.
     pub(crate) fn start(&mut self, magic: &[u8; 8], version: u16) -> Result<(), FormatError> {
+        self.start_since(magic, version, version).map(drop)
+    }
+
+    /// The same of a thing that has had several versions; returns which it is.
+    pub(crate) fn start_since(
+        &mut self,
+        magic: &[u8; 8],
+        oldest: u16,
+        newest: u16,
+    ) -> Result<u16, FormatError> {
         let found = self.array::<8>("magic")?;
         if found != *magic {
             return Err(FormatError::new(self.what, "magic", magic.escape_ascii(), found.escape_ascii()));
         }
-        let found = self.u16("version")?;
-        if found > version {
-            return Err(FormatError::newer(self.what, "version", version, found));
+        let version = self.u16("version")?;
+        if version > newest {
+            return Err(FormatError::newer(self.what, "version", newest, version));
         }
-        ensure(found == version, self.what, "version", "a known version", found)?;
+        ensure(version >= oldest, self.what, "version", "a known version", version)?;
         let flags = self.u16("flags")?;
         if flags != 0 {
             return Err(FormatError::newer(self.what, "flags", 0, format_args!("{flags:#06x}")));
@@ -130,7 +140,7 @@ impl<'a> Reader<'a> {
         if key != 0 {
             return Err(FormatError::newer(self.what, "key id", "0 (not encrypted)", key));
         }
-        Ok(())
+        Ok(version)
     }
 
     /// Succeeds when everything was read.

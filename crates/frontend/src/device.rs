@@ -106,8 +106,14 @@ pub trait Device: Send + Sync + 'static {
     /// Makes one change.
     fn change_later(self: Arc<Self>, change: Owned) -> BoxFuture<'static, Result<(), Failure>>;
 
-    /// Blocks until everything that was acknowledged before the call is on stable storage.
-    fn flush(&self) -> Result<(), Failure>;
+    /// Blocks until everything that was acknowledged before the call is on stable storage here. [`Step::Later`]: it has
+    /// to be in a store too, so call [`Device::stored_later`].
+    fn flush(&self) -> Step;
+
+    /// Waits until a store has everything that was acknowledged before the call.
+    fn stored_later(self: Arc<Self>) -> BoxFuture<'static, Result<(), Failure>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Pushes what is known of the range: extents in order that together cover exactly `length` bytes, or fewer where
     /// the device ends. After anything but [`Step::Done`] what was pushed says nothing.

@@ -79,8 +79,18 @@ impl Device for Volume {
         made.map(move |made| made.map_err(|error| failed(&volume, "change", &error))).boxed()
     }
 
-    fn flush(&self) -> Result<(), Failure> {
-        Volume::flush(self).map_err(|error| failed(self, "flush", &error))
+    fn flush(&self) -> Step {
+        match Volume::flush(self) {
+            Ok(()) if Volume::is_stored(self) => Step::Done,
+            Ok(()) => Step::Later,
+            Err(error) => Step::Failed(failed(self, "flush", &error)),
+        }
+    }
+
+    fn stored_later(self: Arc<Self>) -> BoxFuture<'static, Result<(), Failure>> {
+        let volume = self.clone();
+        let stored = Volume::stored_later(self);
+        stored.map(move |stored| stored.map_err(|error| failed(&volume, "flush", &error))).boxed()
     }
 
     fn extents(&self, offset: u64, length: u64, out: &mut Vec<Extent>) -> Step {

@@ -32,6 +32,18 @@ pub enum Bug {
     OverwrittenNotSealed,
     /// W9: a log chunk is used again before its blocks were applied.
     ReleasedEarly,
+    /// W7: the pieces of a tail are laid over each other in the wrong order.
+    PiecesOutOfOrder,
+    /// W6: a segment in the place of pieces leaves out what the local log has overwritten.
+    PiecesUnderLog,
+    /// H7: heads are deleted though the newest one names their pieces.
+    PiecesDeleted,
+    /// H8: a tail may name any number of pieces.
+    TailUnbounded,
+    /// W11: writes go on however far the store is behind.
+    StallIgnored,
+    /// A FLUSH of a `sync` volume waits for no store.
+    FlushNotStored,
     /// Writes beyond the old size are accepted before a head says the new one.
     GrownEarly,
     /// FLUSH does not sync.

@@ -17,7 +17,7 @@ use esker_format::{
     ids::{AttemptId, DirectoryId, PoolId},
     names,
     pool::PoolRecord,
-    property::{Compression, Durability, Properties},
+    property::{Compression, Durability, OnLag, Properties},
 };
 
 use self::{book::Book, size::Size};
@@ -62,8 +62,16 @@ pub struct Setup {
     pub size_bytes: u64,
     /// The volume's durability.
     pub durability: Durability,
+    /// What happens while the store lags.
+    pub on_lag: OnLag,
     /// Bounds of each opening.
     pub limits: Limits,
+}
+
+/// Bounds of a small world. What is in pieces is sealed as soon as what is in none would be: so that most scenarios are
+/// about segments.
+pub fn small_limits() -> Limits {
+    Limits { chunk_bytes: CHUNK_BYTES, seal_age: Duration::ZERO, ..Limits::default() }
 }
 
 impl Default for Setup {
@@ -74,7 +82,8 @@ impl Default for Setup {
             hosts: 1,
             size_bytes: 1 << 20,
             durability: Durability::Bounded { seconds: 1 },
-            limits: Limits { chunk_bytes: CHUNK_BYTES, ..Limits::default() },
+            on_lag: OnLag::Alarm,
+            limits: small_limits(),
         }
     }
 }
@@ -188,9 +197,13 @@ impl Lab {
 
     /// Creates a volume, from the auditor's host.
     pub fn create_volume(&mut self, name: &'static str) -> Outcome {
-        let (size, durability) = (self.setup.size_bytes, self.setup.durability);
+        let size = self.setup.size_bytes;
+        let properties = Properties {
+            durability: Some(self.setup.durability),
+            compression: Some(Compression::Lz4),
+            on_lag: Some(self.setup.on_lag),
+        };
         self.audit(async move |pool: Arc<Pool>| {
-            let properties = Properties { durability: Some(durability), compression: Some(Compression::Lz4) };
             pool.create_volume(name, size, properties).await.map(drop).map_err(|error| error.to_string())
         })
     }

@@ -221,12 +221,9 @@ impl History {
         self.lab.flush()?;
         if self.plan.is_bounded() {
             self.lab.run_ms(SETTLED_WITHIN_MS)?;
-            let dirty = self.lab.dirty();
-            if dirty != 0 {
-                return Err(violation(format!(
-                    "{dirty} dirty bytes {SETTLED_WITHIN_MS} ms after the last fault"
-                )));
-            }
+            self.lab
+                .expect_stored()
+                .map_err(|stop| violation(format!("{SETTLED_WITHIN_MS} ms after the last fault: {stop}")))?;
         }
         self.lab.read_all()?;
         self.lab.drain()?;

@@ -105,6 +105,36 @@ fn w6_a_seal_leaves_out_what_is_overwritten_later() {
 }
 
 #[test]
+fn w6_a_segment_of_pieces_leaves_out_what_the_log_overwrites() {
+    caught_by(Bug::PiecesUnderLog, "pieces-here", "expected");
+}
+
+#[test]
+fn w7_pieces_are_out_of_order() {
+    caught_by(Bug::PiecesOutOfOrder, "pieces", "expected");
+}
+
+#[test]
+fn h7_heads_with_needed_pieces_are_deleted() {
+    caught_by(Bug::PiecesDeleted, "pieces-kept", "names its piece, and it is not there");
+}
+
+#[test]
+fn h8_a_tail_grows_without_bound() {
+    caught(Bug::TailUnbounded, "sync-many");
+}
+
+#[test]
+fn w11_a_stall_is_ignored() {
+    caught_by(Bug::StallIgnored, "stall", "no write waits");
+}
+
+#[test]
+fn a_flush_waits_for_no_store() {
+    caught_by(Bug::FlushNotStored, "sync", "the store has");
+}
+
+#[test]
 fn w9_a_chunk_is_released_early() {
     caught(Bug::ReleasedEarly, "chunks");
 }

@@ -145,7 +145,10 @@ async fn host(directory: &Path, objects: Arc<dyn Objects>) -> Result<Host> {
 }
 
 async fn create(host: &Host) -> Result<Arc<Volume>> {
-    let properties =
-        Properties { durability: Some(Durability::Ephemeral), compression: Some(Compression::Lz4) };
+    let properties = Properties {
+        durability: Some(Durability::Ephemeral),
+        compression: Some(Compression::Lz4),
+        ..Properties::default()
+    };
     host.create("v", VOLUME_BYTES, properties).await.context("make a volume")
 }

@@ -8,8 +8,10 @@
 //! |  commits are held together        | held less, guests are paced     | writes wait
 //! ```
 //!
-//! 1. Below a half nothing is short. A segment is sealed when it is full or its oldest record is due, and a commit
-//!    waits for the segments that come soon, so that one head names several ([`next_commit`]).
+//! 1. Below a half nothing is short. A segment is sealed when it is full, or when its oldest record has had minutes to
+//!    be overwritten: blocks die young. Meanwhile what is due in the store goes there as a piece, in one request
+//!    ([`next_piece`]), unless it is too much for one. A commit waits for the segments that come soon, so that one head
+//!    names several ([`next_commit`]).
 //! 2. From a half on, or once the daemon has used half of its bound, everything is sealed at once, in lumps of an
 //!    eighth of the bound at most ([`next_seal`]): room comes back in lumps of that size.
 //! 3. From five eighths on, a commit gives back an eighth of the bound, or less near its end. Guests write as fast as the bound comes free, times two at the beginning and nearly not at
@@ -18,11 +20,13 @@
 
 mod commit;
 pub mod pace;
+mod piece;
 mod seal;
 
 use esker_format::{BLOCK_BYTES, property::Durability};
 
 pub use commit::{Commit, Ready, next_commit};
+pub use piece::{PIECE_BLOCKS_MAX, Piece, next_piece};
 pub use seal::{Choice, Look, Yield, next_look, next_seal};
 
 /// What a segment should weigh in the store.
@@ -57,6 +61,18 @@ pub struct View {
     pub ready: usize,
     /// Whether everything has to go, now.
     pub draining: bool,
+    /// Blocks that no head holds, neither in a segment nor in a piece.
+    pub uncommitted_blocks: u64,
+    /// Age of the oldest such record, in milliseconds.
+    pub uncommitted_age_ms: Option<u64>,
+    /// Blocks that no segment of a head holds.
+    pub unsealed_blocks: u64,
+    /// The age at which what is in pieces is sealed, in milliseconds.
+    pub seal_age_ms: u64,
+    /// Pieces that the newest head names.
+    pub pieces: usize,
+    /// Whether somebody waits until the store has what is uncommitted.
+    pub flush_waits: bool,
 }
 
 impl View {
@@ -90,10 +106,17 @@ fn brink(bound: u64) -> u64 {
 const CRUMB_BLOCKS: u64 = 1_024;
 const CRUMB_AGE_MS: u64 = 100;
 
-/// The age at which a record is sealed under `bounded(seconds)`: what is left of N is for encode and upload.
-fn seal_after_ms(seconds: u32) -> u64 {
+/// The age at which what is too much for a piece is sealed under `bounded(seconds)`: what is left of N is for encode
+/// and upload.
+fn large_after_ms(seconds: u32) -> u64 {
     let bound_ms = u64::from(seconds) * 1_000;
     bound_ms - (bound_ms / 2).min(2_000)
+}
+
+/// The age at which a piece is cut under `bounded(seconds)`: what is left of N is for one PUT.
+fn piece_after_ms(seconds: u32) -> u64 {
+    let bound_ms = u64::from(seconds) * 1_000;
+    bound_ms - (bound_ms / 10).clamp(250, 1_000)
 }
 
 /// The age up to which a commit may be held under `bounded(seconds)`: what is left of N is for one small PUT.

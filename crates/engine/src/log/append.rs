@@ -9,7 +9,7 @@ use esker_format::{
 use esker_io::{World, emptied, sync::atomic::Ordering};
 
 use super::{
-    Backlog, Cut, Log, LogIdentity, Pending,
+    Log, LogIdentity, Pending,
     chunk::Chunk,
     files::{ChunkFiles, FileRequest, Spare},
 };
@@ -19,6 +19,7 @@ mod figures;
 #[cfg(feature = "planted")]
 mod late;
 mod room;
+mod take;
 
 /// A sync is followed by this alignment, so that synced bytes are never written again.
 const SYNC_ALIGN: u64 = 4096;
@@ -131,6 +132,7 @@ pub(crate) struct Appender {
     pending: VecDeque<Pending>,
     cut: usize,
     uncut_blocks: u64,
+    figures: figures::Figures,
     headers: Vec<u8>,
     /// Empty between appends.
     slices: Vec<IoSlice<'static>>,
@@ -147,6 +149,7 @@ impl Appender {
         pending: VecDeque<Pending>,
     ) -> Self {
         let uncut_blocks = pending.iter().map(Pending::weight).sum();
+        let figures = figures::Figures::new(next_sequence - 1 - pending.len() as u64, uncut_blocks);
         Self {
             files,
             touched: vec![active.clone()],
@@ -159,6 +162,7 @@ impl Appender {
             pending,
             cut: 0,
             uncut_blocks,
+            figures,
             headers: Vec::new(),
             slices: Vec::new(),
             failed: None,
@@ -250,6 +254,7 @@ impl Appender {
         self.offset += entry.bytes();
         self.next_sequence += 1;
         self.uncut_blocks += pending.weight();
+        self.figures.appended(&pending);
         self.pending.push_back(pending);
     }
 
@@ -262,29 +267,6 @@ impl Appender {
         })
     }
 
-    /// What lies above the last cut.
-    pub(crate) fn backlog(&self) -> Backlog {
-        let oldest_ms = self.pending.get(self.cut).map(|pending| pending.at_ms);
-        Backlog { blocks: self.uncut_blocks, oldest_ms }
-    }
-
-    /// Takes the next records for a seal: at most `blocks_max` blocks, but at least one record.
-    pub(crate) fn cut(&mut self, blocks_max: u64) -> Option<Cut> {
-        let mut cut = Cut::default();
-        let mut blocks = 0;
-        for pending in self.pending.range(self.cut..) {
-            blocks += pending.weight();
-            if blocks > blocks_max && !cut.records.is_empty() {
-                break;
-            }
-            self.uncut_blocks -= pending.weight();
-            cut.end = pending.end;
-            cut.records.push(*pending);
-        }
-        self.cut += cut.records.len();
-        (!cut.records.is_empty()).then_some(cut)
-    }
-
     /// Starts a sync: the sequence it will cover, and the chunks it must sync.
     pub(crate) fn begin_sync(&mut self) -> (u64, Vec<Arc<Chunk>>) {
         self.align_next = true;
@@ -292,27 +274,11 @@ impl Appender {
         (self.next_sequence - 1, touched)
     }
 
-    /// Drops pending records that end at or below `end`; returns the position below which nothing is needed.
-    pub(crate) fn release(&mut self, end: u64) -> u64 {
-        while self.pending.front().is_some_and(|pending| pending.end <= end) {
-            assert!(self.cut > 0, "only records that were sealed are released");
-            self.pending.pop_front();
-            self.cut -= 1;
-        }
-        let tail = self.active.base() + self.offset;
-        self.pending.front().map_or(tail, |pending| pending.start)
-    }
-
     /// Takes back a chunk that was removed from the table.
     pub(crate) fn recycle(&mut self, chunk: &Arc<Chunk>) {
         // An unsynced chunk may be recycled: its records are committed, so nobody waits for its sync.
         self.touched.retain(|touched| touched.number != chunk.number);
         self.files.recycle(chunk);
-    }
-
-    /// Records that no applied commit covers.
-    pub(crate) fn pending_records(&self) -> u64 {
-        self.pending.len() as u64
     }
 
     pub(crate) fn take_surplus(&mut self) -> Vec<String> {

@@ -6,6 +6,7 @@
 //! several segments; `core::policy` says for how long.
 
 mod begin;
+mod piece;
 mod resize;
 
 use std::{
@@ -58,12 +59,21 @@ struct CommitEnd {
     resized: bool,
 }
 
+impl CommitEnd {
+    /// Of a commit that takes no seal along.
+    fn alone(chain: Chain, outcome: Result<()>) -> Box<Self> {
+        Box::new(Self { chain, outcome, done: Vec::new(), root: None, resized: false })
+    }
+}
+
 /// What a pipeline begins with.
 pub(crate) struct Start {
     pub(crate) chain: Chain,
     pub(crate) heads: reclaim::Heads,
     /// The indexes of the tail's segments, in its order.
     pub(crate) tail: Vec<Arc<SegmentIndex>>,
+    /// The segment of the pieces that the volume was opened with: the first to be committed.
+    pub(crate) sealed: Option<Done>,
 }
 
 /// The background work of one volume that is open for writing.
@@ -107,9 +117,9 @@ impl Pipeline {
             written: Vec::new(),
             tail: start.tail,
             seals: FuturesUnordered::new(),
-            next_order: 0,
+            next_order: start.sealed.iter().len() as u64,
             next_commit: 0,
-            ready: BTreeMap::new(),
+            ready: start.sealed.into_iter().map(|done| (done.facts.order, done)).collect(),
             new_root: None,
             commit: None,
             checkpoint: None,
@@ -183,6 +193,8 @@ impl Pipeline {
         }
         self.begin_reclaim();
         self.begin_commit(writer, &view, draining);
+        self.begin_piece(writer, &view);
+        self.watch_lag(writer, &view);
         Ok(())
     }
 
@@ -212,12 +224,8 @@ impl Pipeline {
         let CommitEnd { chain, outcome, done, root, resized } = end;
         outcome?;
         let head = chain.newest();
-        *writer.committed.lock() = Committed {
-            number: head.number,
-            epoch: head.epoch,
-            sequence: head.sequence,
-            tail_segments: head.tail.len(),
-        };
+        *writer.committed.lock() = Committed::of(head);
+        writer.log.committed(head.sequence);
         self.released = head.kind == HeadKind::Released;
         self.root_sequence = head.root_sequence;
         let released = done.iter().map(|done| done.facts.log_bytes).sum();

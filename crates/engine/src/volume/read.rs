@@ -19,6 +19,7 @@ use crate::{
         map::{Extent, Map},
     },
     fetch::Part,
+    seal::Blocks,
 };
 
 /// How a read went.
@@ -122,6 +123,9 @@ impl Volume {
     }
 
     fn read_log(&self, position: u64, buffer: &mut [u8]) -> Result<()> {
+        if let Some(pieces) = &self.pieces {
+            return pieces.read(position, buffer);
+        }
         let writer = self.writer.as_ref().expect("only a writer's map names the log");
         writer.log.table().read(position, buffer)
     }

@@ -5,8 +5,10 @@ use std::{sync::Arc, time::Duration};
 use esker_format::{
     address::Address,
     chunk::RecordKind,
+    head::TailPiece,
     ids::{AttemptId, LogPosition, PackId, SegmentId},
     page::{LEAF_BLOCKS, PackWriter},
+    property::Compression,
     segment::{RunKind, SegmentHeader, SegmentIndex},
 };
 use esker_io::{Bug, planted};
@@ -14,9 +16,12 @@ use esker_io::{Bug, planted};
 use super::{StoredMap, Volume, blocks_of};
 use crate::{
     EngineError, Result, checkpoint,
-    commit::{NewRoot, Resized, Uploaded},
+    commit::{CutPiece, NewRoot, Resized, Uploaded},
     log::Cut,
-    seal::{Move, Progress, Sealing},
+    pieces::Pieces,
+    pool::Pool,
+    seal::{Intake, Move},
+    segment_ids::SegmentIds,
     upload,
 };
 
@@ -26,9 +31,9 @@ const APPLY_SLICE: usize = 512;
 const DEFLATE_SLICE: usize = 64;
 
 /// A seal that is durable in the store.
-pub(super) struct Done {
+pub(crate) struct Done {
     pub(super) uploaded: Uploaded,
-    pub(super) index: Arc<SegmentIndex>,
+    pub(crate) index: Arc<SegmentIndex>,
     pub(super) moves: Vec<Move>,
     pub(super) end: u64,
     pub(super) blocks: u64,
@@ -68,27 +73,53 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, facts: CutFacts, cut: C
     let world = volume.pool.world();
     let writer = volume.writer.as_ref().expect("only writers seal");
     let id = insist(&volume, || writer.ids.next()).await?;
-    let mut salt = [0; 32];
-    world.random.fill(&mut salt);
-    let attempt = AttemptId(world.random.id());
-    let header = SegmentHeader { pool: volume.pool.id(), id, attempt, key_id: 0, salt };
-    let (log, compression) = (writer.log.clone(), volume.effective.compression);
+    let header = header(&volume.pool, id);
+    let compression = volume.effective.compression;
     let cut = if planted(Bug::OverwrittenNotSealed) { without_overwritten(&volume, cut) } else { cut };
     if planted(Bug::ReleasedEarly) {
-        log.release(cut.end);
+        writer.log.release(cut.end);
     }
-    // Slice by slice, so that other volumes and reads get their turn.
-    let mut sealing =
-        esker_io::run(&*world.cpu, move || Sealing::begin(log, &cut, header, compression)).await;
-    let sealed = loop {
-        match esker_io::run(&*world.cpu, move || sealing.go_on()).await? {
-            Progress::More(rest) => sealing = *rest,
-            Progress::Done(sealed) => break *sealed,
-        }
-    };
+    let sealed = Intake::of(writer.log.clone(), &cut).seal(&*world.cpu, header, compression).await?;
     let index = Arc::new(sealed.encoded.index.clone());
     let uploaded = upload::segment(world, sealed.id, sealed.encoded, || volume.gives_up()).await?;
     Ok(Done { uploaded, index, moves: sealed.moves, end: sealed.end, blocks: sealed.blocks_written, facts })
+}
+
+/// The pieces of the head that is opened, as a segment that is durable in the store: the first that is committed. The
+/// steps are told in `pieces.rs`.
+pub(crate) async fn seal_pieces(
+    pool: &Pool,
+    ids: &SegmentIds,
+    pieces: Pieces,
+    compression: Compression,
+) -> Result<Done> {
+    let world = pool.world();
+    let id = ids.next().await?;
+    let sealed = pieces.intake().seal(&*world.cpu, header(pool, id), compression).await?;
+    let index = Arc::new(sealed.encoded.index.clone());
+    let oldest_ms = world.clock.monotonic().as_millis() as u64;
+    let uploaded = upload::segment(world, id, sealed.encoded, || false).await?;
+    let facts = CutFacts { order: 0, log_bytes: 0, oldest_ms, full: false };
+    // No entry of the map names what they were: the map is made with the segment.
+    Ok(Done { uploaded, index, moves: Vec::new(), end: 0, blocks: sealed.blocks_written, facts })
+}
+
+/// The cut as a piece for the next head.
+pub(super) async fn encode_piece(volume: &Volume, cut: &Cut) -> Result<CutPiece> {
+    let writer = volume.writer.as_ref().expect("only writers cut pieces");
+    let header = header(&volume.pool, TailPiece::id());
+    let intake = Intake::of(writer.log.clone(), cut);
+    let (first_sequence, last_sequence) = intake.sequences;
+    let sealed = intake.seal(&*volume.pool.world().cpu, header, volume.effective.compression).await?;
+    Ok(CutPiece { first_sequence, last_sequence, bytes: sealed.encoded.bytes })
+}
+
+/// A header with a salt that was never used (rule G4).
+fn header(pool: &Pool, id: SegmentId) -> SegmentHeader {
+    let random = &pool.world().random;
+    let mut salt = [0; 32];
+    random.fill(&mut salt);
+    SegmentHeader { pool: pool.id(), id, attempt: AttemptId(random.id()), key_id: 0, salt }
 }
 
 /// The cut without records that later writes have overwritten to the last block: what rule W6 forbids. Its ends

@@ -47,10 +47,16 @@ pub struct VolumeStatus {
     pub epoch: u64,
     /// Segments not folded into pages.
     pub tail_segments: usize,
+    /// Pieces in heads that no segment covers yet.
+    pub pieces: usize,
+    /// Their bytes.
+    pub piece_bytes: u64,
     /// Memory of the map in bytes.
     pub map_bytes: usize,
     /// Age of the oldest write that the store does not hold, in milliseconds; 0 when it holds all.
     pub lag_ms: u64,
+    /// Whether that is more than the volume's durability promises.
+    pub lags: bool,
     /// Files of the log, in use and spare.
     pub log_files: usize,
 }
@@ -60,7 +66,7 @@ impl Volume {
     pub fn status(&self) -> VolumeStatus {
         let committed = self.writer.as_ref().map(|writer| *writer.committed.lock()).unwrap_or_default();
         let log = self.writer.as_ref().map(|writer| &writer.log);
-        let oldest_ms = log.and_then(|log| log.oldest_ms());
+        let oldest_ms = log.and_then(|log| log.uncommitted().oldest_ms);
         let now_ms = self.pool.world().clock.monotonic().as_millis() as u64;
         VolumeStatus {
             name: self.name.clone(),
@@ -76,8 +82,11 @@ impl Volume {
             head: committed.number,
             epoch: committed.epoch,
             tail_segments: committed.tail_segments,
+            pieces: committed.pieces,
+            piece_bytes: committed.piece_bytes,
             map_bytes: self.map.read().memory_bytes(),
             lag_ms: oldest_ms.map_or(0, |oldest_ms| now_ms.saturating_sub(oldest_ms)),
+            lags: self.writer.as_ref().is_some_and(|writer| writer.store.lags()),
             log_files: log.map_or(0, |log| log.files()),
         }
     }

@@ -30,7 +30,8 @@ async fn host(store: &str) -> (tempfile::TempDir, Host) {
     let spawn = Arc::new(|work| {
         tokio::spawn(work);
     });
-    let host = Host::new(pool, DirectoryId([1; 16]), Limits::default(), spawn);
+    let limits = Limits { seal_age: std::time::Duration::ZERO, ..Limits::default() };
+    let host = Host::new(pool, DirectoryId([1; 16]), limits, spawn);
     (directory, host)
 }
 
@@ -38,7 +39,7 @@ async fn host(store: &str) -> (tempfile::TempDir, Host) {
 #[tokio::test]
 async fn a_status_says_how_far_the_store_is_behind() {
     let (_directory, host) = host("memory://behind").await;
-    let properties = Properties { durability: Some(Durability::Ephemeral), compression: None };
+    let properties = Properties { durability: Some(Durability::Ephemeral), ..Properties::default() };
     let volume = host.create("v", 1 << 20, properties).await.unwrap();
     assert_eq!((volume.status().lag_ms, host.dirty_bytes()), (0, 0));
     let mut scratch = Scratch::default();
@@ -59,7 +60,8 @@ async fn a_status_says_how_far_the_store_is_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_is_applied_only_after_it_was_published() {
     let (_directory, host) = host("memory://published").await;
-    let properties = Properties { durability: Some(Durability::Bounded { seconds: 1 }), compression: None };
+    let properties =
+        Properties { durability: Some(Durability::Bounded { seconds: 1 }), ..Properties::default() };
     let volume = host.create("v", 1 << 20, properties).await.unwrap();
     volume.map.write().inflate(0, 1);
     let slow = volume.clone();

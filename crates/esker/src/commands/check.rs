@@ -29,6 +29,7 @@ struct View {
     pool: String,
     volumes: u64,
     heads: u64,
+    pieces: u64,
     segments: u64,
     segment_bytes: u64,
     frames: u64,
@@ -62,6 +63,7 @@ impl View {
             pool,
             volumes: report.volumes,
             heads: report.heads,
+            pieces: report.pieces,
             segments: report.segments,
             segment_bytes: report.segment_bytes,
             frames: report.frames,
@@ -75,6 +77,7 @@ impl View {
         table.fact("pool", &self.pool);
         table.fact("volumes", self.volumes);
         table.fact("heads", self.heads);
+        table.fact("pieces", self.pieces);
         table.fact("segments", format!("{} ({})", self.segments, size::show(self.segment_bytes)));
         table.fact("frames", self.frames);
         table.fact("blocks", self.blocks);

@@ -144,7 +144,13 @@ async fn volume(args: &Args, image_bytes: Option<u64>, session: &Session) -> any
             )
         };
         let size_bytes = bytes.next_multiple_of(BLOCK as u64).max(SIZE_BYTES_MIN);
-        let wanted = CreateVolume { name: name.clone(), size_bytes, durability: None, compression: None };
+        let wanted = CreateVolume {
+            name: name.clone(),
+            size_bytes,
+            durability: None,
+            compression: None,
+            on_lag: None,
+        };
         session.create(&wanted).await?;
     }
     let volume = session.find(name).await?.with_context(|| format!("volume {name} is gone"))?;

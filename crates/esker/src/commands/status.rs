@@ -53,8 +53,16 @@ fn text(status: &Status) -> String {
 }
 
 fn volumes(served: &[Served]) -> String {
-    let mut table =
-        Table::with_head(["VOLUME", "STATE", "SIZE", "NOT IN STORE", "WRITTEN", "IN STORE", "PROBLEM"]);
+    let mut table = Table::with_head([
+        "VOLUME",
+        "STATE",
+        "SIZE",
+        "IN NO SEGMENT",
+        "WRITTEN",
+        "IN STORE",
+        "LAG",
+        "PROBLEM",
+    ]);
     for volume in served {
         let figure = |show: fn(&esker_control::api::Figures) -> String| {
             volume.figures.as_ref().map_or_else(|| "-".to_owned(), show)
@@ -66,6 +74,7 @@ fn volumes(served: &[Served]) -> String {
             figure(|figures| size::show(figures.dirty_bytes)),
             figure(|figures| figures.sequence.to_string()),
             figure(|figures| figures.committed_sequence.to_string()),
+            figure(|figures| format!("{:.1} s", figures.lag_ms as f64 / 1000.0)),
             volume.problem.clone().unwrap_or_default(),
         ]);
     }

@@ -21,6 +21,7 @@ pub(super) fn served(status: &VolumeStatus) -> api::Served {
         size_bytes: status.size_bytes,
         durability: status.effective.durability.to_string(),
         compression: status.effective.compression.to_string(),
+        on_lag: status.effective.on_lag.to_string(),
         sequence: status.sequence,
         synced_sequence: status.synced_sequence,
         committed_sequence: status.committed_sequence,
@@ -31,6 +32,9 @@ pub(super) fn served(status: &VolumeStatus) -> api::Served {
         tail_segments: status.tail_segments as u64,
         map_bytes: status.map_bytes as u64,
         lag_ms: status.lag_ms,
+        lags: status.lags,
+        pieces: status.pieces as u64,
+        piece_bytes: status.piece_bytes,
         log_files: status.log_files as u64,
     };
     api::Served { name: status.name.clone(), state, problem, figures: Some(figures) }

@@ -40,7 +40,7 @@ struct Metric {
     samples: fn(&Look) -> Vec<Sample>,
 }
 
-const METRICS: [Metric; 26] = [
+const METRICS: [Metric; 29] = [
     metric("esker_info", Gauge, &["version"], "Always 1; the label says which program runs", |look| {
         vec![sample([("version", &look.status.version)], 1.0)]
     }),
@@ -106,7 +106,7 @@ const METRICS: [Metric; 26] = [
         "esker_volume_dirty_bytes",
         Gauge,
         &["volume"],
-        "Its log bytes that the store does not hold yet",
+        "Its log bytes that no segment in the store holds yet; pieces may",
         |look| volumes(look, |figures| figures.dirty_bytes as f64),
     ),
     metric("esker_volume_dirty_bound_bytes", Gauge, &["volume"], "At so many, writes to it wait", |look| {
@@ -119,6 +119,19 @@ const METRICS: [Metric; 26] = [
         "Age of its oldest write that the store does not hold yet; 0 if it holds all",
         |look| volumes(look, |figures| seconds(figures.lag_ms)),
     ),
+    metric(
+        "esker_volume_lagging",
+        Gauge,
+        &["volume"],
+        "1 while that is more than its durability promises",
+        |look| volumes(look, |figures| f64::from(u8::from(figures.lags))),
+    ),
+    metric("esker_volume_pieces", Gauge, &["volume"], "Its pieces that no segment covers yet", |look| {
+        volumes(look, |figures| figures.pieces as f64)
+    }),
+    metric("esker_volume_piece_bytes", Gauge, &["volume"], "The bytes of these pieces", |look| {
+        volumes(look, |figures| figures.piece_bytes as f64)
+    }),
     metric(
         "esker_volume_log_files",
         Gauge,

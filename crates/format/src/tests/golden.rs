@@ -38,9 +38,16 @@ fn small_objects() {
     let writer = WriterRecord::parse(&fixture("writer.v1")).unwrap();
     assert_eq!(writer.verify(samples::POOL, 7).unwrap(), samples::writer());
 
-    same_as_fixture("head.v1", &samples::head().encode());
     let head = Head::parse(&fixture("head.v1")).unwrap();
     assert_eq!(head.verify(samples::POOL, samples::VOLUME, 41).unwrap(), samples::head());
+
+    same_as_fixture("head.v2", &samples::head_with_pieces().encode());
+    let head = Head::parse(&fixture("head.v2")).unwrap();
+    let head = head.verify(samples::POOL, samples::VOLUME, 41).unwrap();
+    assert_eq!(head, samples::head_with_pieces());
+    let piece = head.pieces[1].open(samples::POOL, &head.piece).unwrap();
+    assert_eq!(piece.blocks, samples::blocks(7, 1));
+    assert_eq!(piece.index.runs.len(), 3);
 }
 
 /// What the compressors write may change with their versions, so only the uncompressed segment is compared.

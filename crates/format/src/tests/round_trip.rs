@@ -24,12 +24,14 @@ fn addresses() -> impl Strategy<Value = Address> {
 fn properties() -> impl Strategy<Value = Properties> {
     let durability = prop_oneof![
         Just(Durability::Ephemeral),
+        Just(Durability::Sync),
         (1u32..=86_400).prop_map(|seconds| Durability::Bounded { seconds })
     ];
+    let on_lag = prop_oneof![Just(OnLag::Alarm), Just(OnLag::Stall)];
     let compression =
         prop_oneof![Just(Compression::Off), Just(Compression::Lz4), (1i8..=19).prop_map(Compression::Zstd)];
-    (prop::option::of(durability), prop::option::of(compression))
-        .prop_map(|(durability, compression)| Properties { durability, compression })
+    (prop::option::of(durability), prop::option::of(compression), prop::option::of(on_lag))
+        .prop_map(|(durability, compression, on_lag)| Properties { durability, compression, on_lag })
 }
 
 fn heads() -> impl Strategy<Value = Head> {

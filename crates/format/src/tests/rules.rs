@@ -43,6 +43,41 @@ fn tails_with_gaps_or_overlaps() {
 }
 
 #[test]
+fn pieces_that_do_not_follow_each_other() {
+    let with = |change: fn(&mut Head)| {
+        let mut head = samples::head_with_pieces();
+        change(&mut head);
+        refused(head)
+    };
+    // A gap behind the segments, one between pieces, an overlap, and one that the segments cover.
+    assert!(with(|head| head.pieces[0].first_sequence = 902).contains("a range that follows sequence 900"));
+    assert!(with(|head| head.pieces[1].first_sequence = 952).contains("a range that follows sequence 950"));
+    assert!(with(|head| head.pieces[1].first_sequence = 950).contains("a range that follows sequence 950"));
+    assert!(with(|head| head.pieces[0].last_sequence = 900).contains("beyond 900"));
+    assert!(with(|head| head.sequence = 991).contains("end of the tail: expected 991, found 990"));
+    assert!(with(|head| head.pieces[0].head = 41).contains("piece head"));
+    assert!(with(|head| head.pieces[1].head = 42).contains("piece head"));
+    assert!(with(|head| head.pieces[0].bytes = 5 << 20).contains("piece bytes"));
+    assert!(with(|head| head.pieces[1].hash = Hash([0; 32])).contains("piece hash"));
+    assert!(with(|head| head.piece.truncate(9)).contains("piece length"));
+    assert!(with(|head| head.pieces[1].head = 40).contains("names no own piece"));
+}
+
+#[test]
+fn a_piece_is_bound_to_the_head_that_names_it() {
+    let head = samples::head_with_pieces();
+    let open = |piece: &TailPiece, bytes: &[u8]| piece.open(samples::POOL, bytes).map(drop);
+    open(&head.pieces[1], &head.piece).unwrap();
+    let mut flipped = head.piece.clone();
+    flipped[200] ^= 1;
+    assert!(open(&head.pieces[1], &flipped).is_err());
+    assert!(open(&head.pieces[0], &head.piece).is_err());
+    let other = TailPiece { last_sequence: 989, ..head.pieces[1].clone() };
+    assert!(open(&other, &head.piece).unwrap_err().to_string().contains("last sequence"));
+    assert!(head.pieces[1].open(PoolId([0; 16]), &head.piece).is_err());
+}
+
+#[test]
 fn facts_of_the_caller() {
     let parsed = || Head::parse(&samples::head().encode()).unwrap();
     assert!(parsed().verify(PoolId([0; 16]), samples::VOLUME, 41).is_err());
@@ -100,8 +135,8 @@ fn property_texts() {
     for text in ["", "zstd", "zstd:0", "zstd:20", "zstd:-1", "zstd:+3", "LZ4"] {
         assert!(text.parse::<Compression>().is_err(), "{text}");
     }
-    let pool = Properties { durability: Some(Durability::Ephemeral), compression: None };
-    let volume = Properties { durability: None, compression: Some(Compression::Off) };
+    let pool = Properties { durability: Some(Durability::Ephemeral), ..Properties::default() };
+    let volume = Properties { compression: Some(Compression::Off), ..Properties::default() };
     let both = volume.over(&pool);
     assert_eq!(
         (both.durability_or_built_in(), both.compression),

@@ -18,8 +18,11 @@ pub(crate) fn segment_id() -> SegmentId {
 }
 
 pub(crate) fn pool() -> PoolRecord {
-    let properties =
-        Properties { durability: Some(Durability::Ephemeral), compression: Some(Compression::Zstd(3)) };
+    let properties = Properties {
+        durability: Some(Durability::Ephemeral),
+        compression: Some(Compression::Zstd(3)),
+        ..Properties::default()
+    };
     PoolRecord { pool: POOL, attempt: ATTEMPT, created_ms: TIME_MS, properties }
 }
 
@@ -64,7 +67,45 @@ pub(crate) fn head() -> Head {
         root: Some(PageRef { pack: PACK, offset: 128, bytes: 4096, hash: Hash([0x99; 32]) }),
         root_sequence: 500,
         tail: vec![tail(1, 501, 600), tail(2, 601, 900)],
-        properties: Properties { durability: Some(Durability::Bounded { seconds: 5 }), compression: None },
+        properties: Properties {
+            durability: Some(Durability::Bounded { seconds: 5 }),
+            ..Properties::default()
+        },
+        pieces: vec![],
+        piece: vec![],
+    }
+}
+
+/// The bytes of a piece of one block, a trim and zeros.
+pub(crate) fn piece(first_sequence: u64, last_sequence: u64) -> Vec<u8> {
+    let header = SegmentHeader { id: TailPiece::id(), ..header() };
+    let mut writer = SegmentWriter::new(header, Compression::Off);
+    writer.push_frame(&blocks(7, 1));
+    let run = |lba, blocks, sequence, kind| Run { lba, blocks, sequence, kind };
+    let runs = vec![
+        run(5, 1, last_sequence, RunKind::Data { first_slot: 0 }),
+        run(10, 100, first_sequence, RunKind::Hole),
+        run(200, 3, first_sequence, RunKind::Zero),
+    ];
+    writer.finish(runs, first_sequence, last_sequence).bytes
+}
+
+/// A head that names the piece of another, which begins before the end of the tail, and has one of its own.
+pub(crate) fn head_with_pieces() -> Head {
+    let named = |head, first_sequence, last_sequence| {
+        let bytes = piece(first_sequence, last_sequence);
+        TailPiece { head, first_sequence, last_sequence, bytes: bytes.len() as u32, hash: Hash::of(&bytes) }
+    };
+    Head {
+        sequence: 990,
+        pieces: vec![named(39, 890, 950), named(41, 951, 990)],
+        piece: piece(951, 990),
+        properties: Properties {
+            durability: Some(Durability::Sync),
+            on_lag: Some(OnLag::Stall),
+            ..Properties::default()
+        },
+        ..head()
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     status::Status,
     traffic::Timed,
 };
-use crate::{Device, Failure, Owned};
+use crate::{Device, Failure, Owned, Step};
 
 /// What a task came to.
 pub(crate) enum Finished {
@@ -122,9 +122,23 @@ impl Later {
             let mut result = device.clone().change_later(change).await;
             if result.is_ok() && fua {
                 // A flush blocks, so it must not hold up a thread of the runtime.
-                let flush = tokio::task::spawn_blocking(move || device.flush());
-                result = flush.await.unwrap_or(Err(Failure::Io));
+                let here = device.clone();
+                let flush = tokio::task::spawn_blocking(move || here.flush());
+                result = match flush.await.unwrap_or(Step::Failed(Failure::Io)) {
+                    Step::Done => Ok(()),
+                    Step::Later => device.stored_later().await,
+                    Step::Failed(failure) => Err(failure),
+                };
             }
+            token.complete(Finished::Status { cookie, result });
+        });
+    }
+
+    /// The part of a flush that waits for a store; the device has flushed here already. `came` is when the request came.
+    pub(crate) fn stored(&mut self, device: Arc<dyn Device>, cookie: u64, came: Instant) {
+        let token = self.token(0, Some((Timed::Flush, came)), lost(cookie));
+        self.runtime.spawn(async move {
+            let result = device.stored_later().await;
             token.complete(Finished::Status { cookie, result });
         });
     }

@@ -314,7 +314,17 @@ impl<'a> Transmission<'a> {
         self.send()?;
         // What waited for no flush took until now.
         self.tally.time(&[Timed::Read, Timed::Write], Instant::now(), &self.meter);
-        let errno = Errno::from(self.device.flush());
+        let errno = match self.device.flush() {
+            Step::Done => Errno::NONE,
+            Step::Failed(failure) => failure.into(),
+            Step::Later => {
+                for cookie in cookies {
+                    self.make_room(0)?;
+                    self.later.stored(self.device.clone(), *cookie, self.tally.came);
+                }
+                return Ok(());
+            }
+        };
         self.tally.answered(Timed::Flush, cookies.len());
         cookies.iter().for_each(|cookie| self.replies.simple(*cookie, errno));
         Ok(())

@@ -7,7 +7,7 @@ use esker_engine::{
     EngineError,
     volume::{OwnedChange, Scratch, Status, Volume, WriteStep},
 };
-use esker_format::BLOCK_BYTES;
+use esker_format::{BLOCK_BYTES, property::Durability};
 
 use super::{Lab, Outcome, Stop, book::Book, violation};
 use crate::{Operation, Stamp};
@@ -176,13 +176,21 @@ impl Lab {
         let owner = self.owner();
         let volume = self.volume(owner);
         let (live, last) = (is_live(&volume), volume.last_sequence().0);
-        let outcome = volume.flush();
+        let mut outcome = volume.flush();
         self.alive(owner)?;
         if outcome.is_ok() {
             if !live {
                 return Err(violation("a volume that had stopped acknowledges a flush"));
             }
             self.book.flushed(last);
+            if !volume.is_stored() {
+                let task = self.host(owner).spawn("flush", volume.stored_later());
+                outcome = self.wait(task)?;
+            }
+            if outcome.is_ok() && self.setup.durability == Durability::Sync {
+                // Such a flush survives the loss of the host, too.
+                self.book.settled(last);
+            }
         }
         self.observe()?;
         Ok(outcome)

@@ -16,9 +16,19 @@ impl Lab {
         self.book.last()
     }
 
-    /// Log bytes of the owner's volume that the store does not hold.
+    /// Log bytes of the owner's volume that no segment in the store holds.
     pub fn dirty(&self) -> u64 {
         self.volume(self.owner()).dirty_bytes()
+    }
+
+    /// The store has every write of the owner's volume, in segments or in pieces.
+    pub fn expect_stored(&self) -> Outcome {
+        let volume = self.volume(self.owner());
+        let (committed, last) = (volume.committed_sequence(), volume.last_sequence());
+        if committed == last && volume.status().lag_ms == 0 {
+            return Ok(());
+        }
+        Err(violation(format!("the store has {committed:?} of {last:?}")))
     }
 
     /// The names of all heads in the store.
@@ -49,6 +59,8 @@ impl Lab {
         stray.number = number + 1;
         stray.attempt = AttemptId([7; 16]);
         stray.tail.clear();
+        stray.pieces.clear();
+        stray.piece.clear();
         stray.sequence = stray.root_sequence;
         self.machine.store().replace(&names::head(volume, number + 1), Some(stray.encode().into()));
         Ok(())

@@ -9,7 +9,7 @@ use esker_io::StoreErrorKind;
 use super::{Scenario, plain};
 use crate::{
     Request, StoreFault, When,
-    lab::{CHUNK_BYTES, Fall, Lab, Outcome, Setup, violation},
+    lab::{Fall, Lab, Outcome, Setup, small_limits, violation},
 };
 
 pub(super) fn all() -> Vec<Scenario> {
@@ -29,7 +29,7 @@ pub(super) fn all() -> Vec<Scenario> {
 
 /// A dirty bound of 32 blocks, and nothing goes to the store before half of it.
 pub(super) fn small_ephemeral() -> Setup {
-    let limits = Limits { dirty_bytes_max: 32 * 4096, chunk_bytes: CHUNK_BYTES, ..Limits::default() };
+    let limits = Limits { dirty_bytes_max: 32 * 4096, ..small_limits() };
     Setup { durability: Durability::Ephemeral, limits, ..Setup::default() }
 }
 
@@ -40,7 +40,7 @@ fn two_leaves() -> Setup {
 
 /// Reclaim of heads begins at once.
 pub(super) fn few_heads() -> Setup {
-    let limits = Limits { heads_kept: 2, chunk_bytes: CHUNK_BYTES, ..Limits::default() };
+    let limits = Limits { heads_kept: 2, ..small_limits() };
     Setup { limits, ..Setup::default() }
 }
 
@@ -57,9 +57,7 @@ fn bounded(lab: &mut Lab) -> Outcome {
         lab.read(0, 30)?;
     }
     lab.run_ms(1_000)?;
-    if lab.dirty() != 0 {
-        return Err(violation(format!("{} dirty bytes after a second of rest", lab.dirty())));
-    }
+    lab.expect_stored()?;
     lab.read_all()
 }
 

@@ -1,13 +1,13 @@
 //! What a seed draws before anything happens.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use esker_engine::volume::Limits;
-use esker_format::property::Durability;
+use esker_format::property::{Durability, OnLag};
 
 use crate::{
     Config, DiskFaults, Prng,
-    lab::{CHUNK_BYTES, Setup},
+    lab::{Setup, small_limits},
 };
 
 /// Everything that a seed draws. Its `Display` shows all of it.
@@ -38,24 +38,26 @@ impl Plan {
                 read_error_ppm: 0,
             };
         }
-        let durability = match random.below(5) {
+        let durability = match random.below(6) {
             0 => Durability::Ephemeral,
+            5 => Durability::Sync,
             seconds => Durability::Bounded { seconds: seconds as u32 },
         };
+        let on_lag = *random.pick(&[OnLag::Alarm, OnLag::Alarm, OnLag::Stall]);
         let limits = Limits {
             dirty_bytes_max: *random.pick(&[128 << 10, 1 << 20, 8 << 20, 1 << 30]),
             heads_kept: *random.pick(&[1, 2, 5, 100]),
-            chunk_bytes: CHUNK_BYTES,
-            ..Limits::default()
+            seal_age: Duration::from_millis(*random.pick(&[0, 2_000, 20_000, 120_000])),
+            ..small_limits()
         };
         let size_bytes = *random.pick(&[1 << 20, 2 << 20, 12 << 20]);
-        let setup = Setup { seed, config, hosts: 2, size_bytes, durability, limits };
+        let setup = Setup { seed, config, hosts: 2, size_bytes, durability, on_lag, limits };
         let troubles = (0..super::trouble::KINDS).map(|_| *random.pick(&[0, 1, 1, 4])).collect();
         Self { setup, operations: random.between(300, 600), stride: random.between(1, 9), troubles }
     }
 
     pub(super) fn is_bounded(&self) -> bool {
-        matches!(self.setup.durability, Durability::Bounded { .. })
+        self.setup.durability != Durability::Ephemeral
     }
 }
 

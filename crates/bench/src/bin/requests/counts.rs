@@ -56,8 +56,7 @@ pub(crate) fn status(esker: &Path, data: &Path) -> Result<Status> {
             bytes_down: number(requests, "bytes_down")?,
         },
         head: number(figures, "head")?,
-        committed: number(figures, "dirty_bytes")? == 0
-            && number(figures, "committed_sequence")? == number(figures, "sequence")?,
+        committed: number(figures, "committed_sequence")? == number(figures, "sequence")?,
     })
 }
 

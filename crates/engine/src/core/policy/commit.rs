@@ -38,19 +38,20 @@ pub enum Commit {
 pub fn next_commit(view: &View, ready: &Ready, durability: Durability) -> Commit {
     let eighths = if view.is_paced() { 1 } else { 3 };
     let enough = ready.segments >= COMMIT_SEGMENTS_MAX || ready.log_bytes >= view.dirty_bound / 8 * eighths;
-    if view.draining || view.pressed || enough || view.dirty_bytes >= brink(view.dirty_bound) {
+    let hurry = view.draining || view.pressed || view.flush_waits;
+    if hurry || enough || view.dirty_bytes >= brink(view.dirty_bound) {
         return Commit::Now;
     }
-    match durability {
+    match durability.bound_seconds() {
         // Nothing is due. Only a seal that is on its way makes a wait worth it.
-        Durability::Ephemeral => {
+        None => {
             if view.sealing > 0 {
                 Commit::Idle
             } else {
                 Commit::Now
             }
         }
-        Durability::Bounded { seconds } => {
+        Some(seconds) => {
             let due_ms = commit_after_ms(seconds);
             let more_comes = view.sealing > 0 || ready.full;
             if more_comes && ready.oldest_age_ms < due_ms {

@@ -3,8 +3,8 @@
 use esker_format::{BLOCK_BYTES, chunk::RECORD_ALIGN};
 
 use super::{
-    CRUMB_AGE_MS, CRUMB_BLOCKS, Durability, SEGMENT_BYTES_TARGET, SEGMENT_SLOTS_MAX, View, brink, pace,
-    seal_after_ms,
+    CRUMB_AGE_MS, CRUMB_BLOCKS, Durability, PIECE_BLOCKS_MAX, SEGMENT_BYTES_TARGET, SEGMENT_SLOTS_MAX, View,
+    brink, large_after_ms, pace,
 };
 
 /// What to do now.
@@ -79,19 +79,32 @@ pub fn next_seal(view: &View, durability: Durability, stored: &Yield) -> Choice 
     if view.is_short_of_room() {
         return short_of_room(view, age_ms, blocks_max.min(view.lump_blocks()));
     }
-    match durability {
-        Durability::Ephemeral => {
-            // Blocks die young: keep them as long as there is room.
-            Choice::Idle
+    match durability.bound_seconds() {
+        // Blocks die young: keep them as long as there is room.
+        None => Choice::Idle,
+        Some(_) if view.backlog_blocks >= blocks_max => seal,
+        Some(seconds) => bounded(view, age_ms, seconds, seal),
+    }
+}
+
+/// A segment that is not full: sealed for its age, or because pieces cannot do what is promised.
+fn bounded(view: &View, age_ms: u64, seconds: u32, seal: Choice) -> Choice {
+    // No piece is needed where N is longer.
+    let mut left_ms = large_after_ms(seconds).max(view.seal_age_ms).saturating_sub(age_ms);
+    let nothing_comes = view.sealing + view.ready == 0;
+    if view.is_too_much_for_pieces() {
+        // What is in a seal or in a piece is not due again.
+        let new_age_ms = age_ms.min(view.uncommitted_age_ms.unwrap_or(0));
+        left_ms = left_ms.min(large_after_ms(seconds).saturating_sub(new_age_ms));
+        // Those who wait while a seal is on its way are served by the next one together.
+        if view.flush_waits && nothing_comes {
+            left_ms = 0;
         }
-        Durability::Bounded { seconds } => {
-            let due_ms = seal_after_ms(seconds);
-            if view.backlog_blocks >= blocks_max || age_ms >= due_ms {
-                seal
-            } else {
-                Choice::Wait { ms: due_ms - age_ms }
-            }
-        }
+    }
+    if left_ms == 0 || (view.has_many_pieces() && nothing_comes) {
+        seal
+    } else {
+        Choice::Wait { ms: left_ms }
     }
 }
 
@@ -109,9 +122,12 @@ pub fn next_look(view: &View, durability: Durability, stored: &Yield) -> Look {
         _ if view.is_short_of_room() => view.lump_blocks().min(stored.blocks_per_segment()),
         // A segment's worth is no reason to seal it.
         Durability::Ephemeral => half_blocks,
-        Durability::Bounded { .. } => stored.blocks_per_segment().min(half_blocks),
+        Durability::Bounded { .. } | Durability::Sync => stored.blocks_per_segment().min(half_blocks),
     };
-    let records = enough.saturating_sub(view.backlog_blocks).max(1);
+    let mut records = enough.saturating_sub(view.backlog_blocks).max(1);
+    if durability.bound_seconds().is_some() && !view.is_too_much_for_pieces() {
+        records = records.min(PIECE_BLOCKS_MAX + 1 - view.uncommitted_blocks);
+    }
     let bytes = records * BLOCK_BYTES as u64;
     Look { bytes: bytes.min(level_bytes).max(RECORD_ALIGN as u64), records }
 }

@@ -10,6 +10,12 @@ fn view() -> View {
         sealing: 0,
         ready: 0,
         draining: false,
+        uncommitted_blocks: 10,
+        uncommitted_age_ms: Some(100),
+        unsealed_blocks: 10,
+        seal_age_ms: 120_000,
+        pieces: 0,
+        flush_waits: false,
     }
 }
 
@@ -22,10 +28,60 @@ fn a_clean_volume_wants_nothing() {
 }
 
 #[test]
-fn age_seals_a_bounded_volume_before_its_bound() {
-    assert_eq!(next_seal(&view(), BOUNDED, &Yield::default()), Choice::Wait { ms: 2_900 });
-    let old = View { oldest_age_ms: Some(3_000), ..view() };
+fn what_is_in_pieces_is_sealed_for_its_age() {
+    assert_eq!(next_seal(&view(), BOUNDED, &Yield::default()), Choice::Wait { ms: 119_900 });
+    let old = View { oldest_age_ms: Some(120_000), ..view() };
     assert_eq!(next_seal(&old, BOUNDED, &Yield::default()), Choice::Seal { blocks_max: 8_192 });
+    let hour = Durability::Bounded { seconds: 3_600 };
+    assert_eq!(next_seal(&old, hour, &Yield::default()), Choice::Wait { ms: 3_598_000 - 120_000 });
+}
+
+#[test]
+fn what_is_due_and_little_goes_as_a_piece() {
+    assert_eq!(next_piece(&view(), BOUNDED), Piece::Wait { ms: 4_400 });
+    let due = View { uncommitted_age_ms: Some(4_500), ..view() };
+    assert_eq!(next_piece(&due, BOUNDED), Piece::Now { whole: false });
+    let flushed = View { flush_waits: true, ..view() };
+    assert_eq!(next_piece(&flushed, Durability::Sync), Piece::Now { whole: false });
+    assert_eq!(next_piece(&View { uncommitted_age_ms: None, ..flushed }, Durability::Sync), Piece::Idle);
+    assert_eq!(next_piece(&View { draining: true, ..due }, BOUNDED), Piece::Idle);
+    let old = View { uncommitted_age_ms: Some(3_000_000), ..view() };
+    assert_eq!(next_piece(&old, Durability::Ephemeral), Piece::Idle);
+}
+
+#[test]
+fn what_is_too_much_for_a_piece_is_sealed_in_time() {
+    let much = View { backlog_blocks: 2_000, uncommitted_blocks: 2_000, unsealed_blocks: 2_000, ..view() };
+    assert_eq!(next_piece(&View { uncommitted_age_ms: Some(9_000), ..much }, BOUNDED), Piece::Idle);
+    assert_eq!(next_seal(&much, BOUNDED, &Yield::default()), Choice::Wait { ms: 2_900 });
+    // A burst over old pieces is not due before its time.
+    let burst = View { oldest_age_ms: Some(60_000), uncommitted_age_ms: Some(2_000), ..much };
+    assert_eq!(next_seal(&burst, BOUNDED, &Yield::default()), Choice::Wait { ms: 1_000 });
+    let due = View { uncommitted_age_ms: Some(3_000), ..burst };
+    assert_eq!(next_seal(&due, BOUNDED, &Yield::default()), Choice::Seal { blocks_max: 8_192 });
+    // What is in a seal already is not due again.
+    let sealing = View { oldest_age_ms: Some(10), backlog_blocks: 5, sealing: 1, ..due };
+    assert_eq!(next_seal(&sealing, BOUNDED, &Yield::default()), Choice::Wait { ms: 2_990 });
+    // A FLUSH waits for no age, and those that come meanwhile for the next seal.
+    let flushed = View { flush_waits: true, ..much };
+    let seal = Choice::Seal { blocks_max: 8_192 };
+    assert_eq!(next_seal(&flushed, Durability::Sync, &Yield::default()), seal);
+    let served = View { sealing: 1, ..flushed };
+    assert_ne!(next_seal(&served, Durability::Sync, &Yield::default()), seal);
+}
+
+/// Whatever the pieces, a piece or a seal brings what is due to the store, and never more than 64 pieces (rule H8).
+#[test]
+fn pieces_come_to_an_end() {
+    let due = View { uncommitted_age_ms: Some(4_500), ..view() };
+    let many = View { pieces: 64, unsealed_blocks: 200, ..due };
+    assert_eq!(next_piece(&many, BOUNDED), Piece::Now { whole: true });
+    for pieces in [48, 64] {
+        let many = View { pieces, unsealed_blocks: 300, ..due };
+        assert_eq!(next_seal(&many, BOUNDED, &Yield::default()), Choice::Seal { blocks_max: 8_192 });
+    }
+    let full = View { pieces: 64, unsealed_blocks: 300, ..due };
+    assert_eq!(next_piece(&full, BOUNDED), Piece::Idle);
 }
 
 #[test]
@@ -126,7 +182,8 @@ fn a_commit_does_not_wait_under_pressure_nor_beyond_the_age() {
 fn every_bound_leaves_time_for_seal_and_commit() {
     for seconds in [1, 2, 5, 60, 3_600] {
         let bound_ms = u64::from(seconds) * 1_000;
-        assert!(seal_after_ms(seconds) < commit_after_ms(seconds));
+        assert!(large_after_ms(seconds) < commit_after_ms(seconds));
+        assert!(piece_after_ms(seconds) + 250 <= bound_ms);
         assert!(commit_after_ms(seconds) + 300 <= bound_ms, "bounded({seconds})");
     }
 }

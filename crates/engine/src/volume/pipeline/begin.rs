@@ -33,8 +33,10 @@ impl Pipeline {
                 self.begin_seal(writer, blocks_max, view.backlog_blocks);
                 continue;
             }
-            if view.oldest_age_ms.is_some() {
-                // What is there waits for time, for room or for a seal: a further write alone changes little.
+            let counts_time = durability.bound_seconds().is_some();
+            if view.oldest_age_ms.is_some() && (view.uncommitted_age_ms.is_some() || !counts_time) {
+                // What is there waits for time, for room or for a seal: a further write alone changes little. The first
+                // one that is in no head is another matter: its time begins.
                 writer.wake_after(policy::next_look(&view, durability, &self.stored));
             }
             if let Choice::Wait { ms } = choice {
@@ -58,7 +60,7 @@ impl Pipeline {
     }
 
     /// Sets the timer; it is set anew in each round, and the first time counts.
-    fn look_again_after(&mut self, ms: u64) {
+    pub(super) fn look_again_after(&mut self, ms: u64) {
         let sooner = self.timer.as_ref().is_none_or(|(set_ms, _)| ms < *set_ms);
         if sooner {
             self.timer = Some((ms, self.world().clock.sleep(Duration::from_millis(ms.max(1)))));
@@ -72,9 +74,18 @@ impl Pipeline {
     fn view(&self, writer: &Writer, hurry: bool) -> View {
         let backlog = writer.log.backlog();
         let now_ms = self.now_ms();
+        let uncommitted = writer.log.uncommitted();
+        let age = |at: u64| now_ms.saturating_sub(at);
+        let committed = *writer.committed.lock();
         View {
+            uncommitted_blocks: uncommitted.blocks,
+            uncommitted_age_ms: uncommitted.oldest_ms.map(age),
+            unsealed_blocks: writer.log.unsealed_blocks(),
+            seal_age_ms: writer.limits.seal_age.as_millis() as u64,
+            pieces: committed.pieces,
+            flush_waits: writer.store.wanted() > committed.sequence,
             backlog_blocks: backlog.blocks,
-            oldest_age_ms: backlog.oldest_ms.map(|at| now_ms.saturating_sub(at)),
+            oldest_age_ms: backlog.oldest_ms.map(age),
             dirty_bytes: writer.log.dirty_bytes(),
             dirty_bound: writer.pacer.bound(),
             pressed: writer.budget.is_pressed(),
@@ -91,7 +102,7 @@ impl Pipeline {
             let changes: Vec<_> = self.tail.iter().map(|index| (index.id, index.clone())).collect();
             let head = chain.newest();
             assert_eq!(head.tail.len(), changes.len(), "the indexes at hand are those of the tail");
-            let (old, sequence) = (StoredMap::of(head), head.sequence);
+            let (old, sequence) = (StoredMap::of(head), head.covered());
             self.checkpoint = Some(Box::pin(write_pages(self.volume.clone(), old, changes, sequence)));
         }
     }
@@ -134,7 +145,8 @@ impl Pipeline {
         let folded = root.as_ref().map_or(0, |root| root.sequence);
         let tail = chain.newest().tail.iter().filter(|segment| segment.last_sequence > folded).count();
         let mut done = Vec::new();
-        while tail + done.len() < TAIL_SEGMENTS_MAX {
+        // There stays room for the one that an opening makes of pieces.
+        while tail + done.len() < TAIL_SEGMENTS_MAX - 1 {
             let Some(next) = self.ready.remove(&self.next_commit) else {
                 break;
             };
@@ -153,7 +165,7 @@ impl Pipeline {
             kind: if release { HeadKind::Released } else { HeadKind::Data },
             segments: done.iter().map(|done: &Done| done.uploaded.clone()).collect(),
             root: root.clone(),
-            resized: None,
+            ..Change::none(HeadKind::Data)
         };
         let volume = self.volume.clone();
         self.commit = Some(Box::pin(async move {
@@ -207,6 +219,6 @@ mod tests {
     #[test]
     fn a_root_that_waits_leaves_the_tail_room_for_a_commit() {
         const { assert!(ROOT_WAITS_BELOW >= CHECKPOINT_AT) };
-        const { assert!(ROOT_WAITS_BELOW + policy::COMMIT_SEGMENTS_MAX <= TAIL_SEGMENTS_MAX) };
+        const { assert!(ROOT_WAITS_BELOW + policy::COMMIT_SEGMENTS_MAX < TAIL_SEGMENTS_MAX) };
     }
 }

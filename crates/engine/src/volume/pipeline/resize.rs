@@ -82,8 +82,7 @@ impl Pipeline {
         self.commit = Some(Box::pin(async move {
             let outcome = match write_root(&volume, StoredMap::of(chain.newest()), size_bytes).await {
                 Ok(resized) => {
-                    let (kind, segments) = (HeadKind::Data, Vec::new());
-                    let change = Change { kind, segments, root: None, resized: Some(resized) };
+                    let change = Change { resized: Some(resized), ..Change::none(HeadKind::Data) };
                     chain.commit(volume.pool.world(), change, || volume.gives_up()).await
                 }
                 Err(error) => Err(error),

@@ -10,18 +10,22 @@ use crate::{catalogue, exit::Exit, output::Output, progress::during, store};
 pub(crate) struct Args {
     /// Where: file://PATH or s3://BUCKET/PREFIX
     url: String,
-    /// What volumes may lose with their host, when they say nothing: ephemeral, or bounded(Ns)
+    /// What volumes may lose with their host, when they say nothing: ephemeral, bounded(Ns), or sync
     #[arg(long, value_name = "VALUE")]
     durability: Option<String>,
     /// How volumes are compressed, when they say nothing: off, lz4, or zstd:LEVEL
     #[arg(long, value_name = "VALUE")]
     compression: Option<String>,
+    /// What happens while the store lags behind, when they say nothing: alarm, or stall (writes wait)
+    #[arg(long, value_name = "VALUE")]
+    on_lag: Option<String>,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let properties = catalogue::properties(args.durability.as_deref(), args.compression.as_deref())?;
+    let (durability, compression) = (args.durability.as_deref(), args.compression.as_deref());
+    let properties = catalogue::properties(durability, compression, args.on_lag.as_deref())?;
     let edges = store::without_disk(&args.url)?;
     match Pool::open(edges.world.clone(), 0).await {
         Err(EngineError::NotFound(_)) => {}

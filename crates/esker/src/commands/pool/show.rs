@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     access::Place,
-    catalogue,
+    catalogue::{self, Settings},
     exit::Exit,
     output::{Output, Table},
 };
@@ -28,18 +28,21 @@ pub(super) struct View {
     created_ms: u64,
     durability: Setting,
     compression: Setting,
+    on_lag: Setting,
     volumes: usize,
 }
 
 impl View {
     pub(super) async fn of(pool: &Pool) -> anyhow::Result<View> {
-        let (durability, compression) = catalogue::settings(None, &pool.record().properties);
+        let Settings { durability, compression, on_lag } =
+            catalogue::settings(None, &pool.record().properties);
         Ok(View {
             url: catalogue::describe(pool),
             id: pool.id().to_string(),
             created_ms: pool.record().created_ms,
             durability,
             compression,
+            on_lag,
             volumes: pool.names().await?.len(),
         })
     }
@@ -50,6 +53,7 @@ impl View {
         table.fact("id", &self.id);
         table.fact("durability", format!("{} (from: {})", self.durability.value, self.durability.source));
         table.fact("compression", format!("{} (from: {})", self.compression.value, self.compression.source));
+        table.fact("on lag", format!("{} (from: {})", self.on_lag.value, self.on_lag.source));
         table.fact("volumes", self.volumes);
         table.text()
     }

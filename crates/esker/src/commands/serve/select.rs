@@ -71,7 +71,13 @@ async fn make_or_compare(pool: &Pool, known: &[NamedVolume], wanted: &VolumeArg)
     let Some(size_bytes) = *size_bytes else { return Ok(()) };
     let existing = known.iter().find(|known| known.name == *name);
     let Some(existing) = existing else {
-        let new = CreateVolume { name: name.clone(), size_bytes, durability: None, compression: None };
+        let new = CreateVolume {
+            name: name.clone(),
+            size_bytes,
+            durability: None,
+            compression: None,
+            on_lag: None,
+        };
         let properties = catalogue::check_new(&new)?;
         return match pool.create_volume(name, size_bytes, properties).await {
             Ok(_) => Ok(()),

@@ -19,12 +19,15 @@ pub(crate) struct Args {
     /// Its size, from 1M to 1P; it takes space as it is written to
     #[arg(value_parser = size::parse)]
     size: u64,
-    /// What may be lost with the host: ephemeral, or bounded(Ns) [default: as the pool says]
+    /// What may be lost with the host: ephemeral, bounded(Ns), or sync [default: as the pool says]
     #[arg(long, value_name = "VALUE")]
     durability: Option<String>,
     /// How it is compressed: off, lz4, or zstd:LEVEL [default: as the pool says]
     #[arg(long, value_name = "VALUE")]
     compression: Option<String>,
+    /// What happens while the store lags behind that: alarm, or stall (writes wait) [default: as the pool says]
+    #[arg(long, value_name = "VALUE")]
+    on_lag: Option<String>,
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
@@ -37,6 +40,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         size_bytes: args.size,
         durability: args.durability,
         compression: args.compression,
+        on_lag: args.on_lag,
     };
     let properties = catalogue::check_new(&wanted)?;
     let volume = match args.place.access().await? {

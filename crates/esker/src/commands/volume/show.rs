@@ -1,5 +1,7 @@
 //! `esker volume show NAME`
 
+use std::time::Duration;
+
 use esker_control::api::{Figures, Served, Setting, Stored, Volume};
 
 use crate::{
@@ -51,9 +53,10 @@ fn in_store(table: &mut Table, stored: &Stored) {
     table.fact("size", format!("{} ({} bytes)", size::show(stored.size_bytes), stored.size_bytes));
     table.fact("durability", setting(&stored.durability));
     table.fact("compression", setting(&stored.compression));
+    table.fact("on lag", setting(&stored.on_lag));
     table.fact("head", format!("{}, {}, epoch {}", stored.head, stored.kind, stored.epoch));
     table.fact("in the store", format!("up to sequence {}", stored.sequence));
-    table.fact("tail", format!("{} segments", stored.tail_segments));
+    table.fact("tail", format!("{} segments, {} pieces", stored.tail_segments, stored.tail_pieces));
 }
 
 fn setting(setting: &Setting) -> String {
@@ -65,12 +68,14 @@ fn here(table: &mut Table, served: &Served) {
     if let Some(problem) = &served.problem {
         table.fact("problem here", problem);
     }
-    if let Some(Figures { sequence, synced_sequence, dirty_bytes, dirty_bytes_max, map_bytes, .. }) =
-        &served.figures
-    {
+    if let Some(figures) = &served.figures {
+        let Figures { sequence, synced_sequence, committed_sequence, .. } = figures;
         table.fact("written", format!("up to sequence {sequence}, on the local disk {synced_sequence}"));
-        let (dirty, bound) = (size::show(*dirty_bytes), size::show(*dirty_bytes_max));
-        table.fact("not in the store", format!("{dirty} of at most {bound}"));
-        table.fact("map", size::show(*map_bytes));
+        let lag = if figures.lags { ", more than promised" } else { "" };
+        let age = Duration::from_millis(figures.lag_ms);
+        table.fact("in the store", format!("up to sequence {committed_sequence}, behind by {age:?}{lag}"));
+        let (dirty, bound) = (size::show(figures.dirty_bytes), size::show(figures.dirty_bytes_max));
+        table.fact("in no segment", format!("{dirty} of at most {bound}"));
+        table.fact("map", size::show(figures.map_bytes));
     }
 }
