@@ -8,7 +8,6 @@ use esker_format::{
     page::Page,
 };
 
-#[cfg(feature = "planted")]
 use esker_io::{Bug, planted};
 
 use super::{StoredMap, Volume, blocks_of};
@@ -58,10 +57,12 @@ impl Volume {
         self.check_range(offset, length as u64)?;
         let aligned = Aligned::around(offset, length);
         let mut blocks = vec![0; aligned.bytes];
+        let count = blocks_of(aligned.bytes as u64);
+        let _pin = self.pin(aligned.lba, count);
         let parts = loop {
             match self.read_local(aligned.lba, &mut blocks)? {
                 Found::Parts(parts) => break parts,
-                Found::Unloaded => self.load_map(aligned.lba, blocks_of(aligned.bytes as u64)).await?,
+                Found::Unloaded => self.load_map(aligned.lba, count).await?,
             }
         };
         if !parts.is_empty() {
@@ -160,16 +161,26 @@ impl Volume {
         Ok(block)
     }
 
-    /// Reads what the store's pages say of these blocks.
+    /// Reads what the store's pages say of these blocks. Whoever calls looks again: a page of a root that the map has
+    /// gone past is not taken.
     pub(super) async fn load_map(&self, lba: u64, blocks: u64) -> Result<()> {
-        let StoredMap { root, size_bytes } = *self.stored.lock();
+        let StoredMap { root, size_bytes, sequence } = *self.stored.lock();
         let Some(root) = root else {
-            self.map.write().fill_holes();
+            let mut map = self.map.write();
+            if map.takes(sequence) {
+                map.fill_holes();
+            }
             return Ok(());
         };
         let range = lba..lba + blocks;
         let fill = |place: Place, page: &Page| {
             let mut map = self.map.write();
+            if !map.takes(sequence) && !planted(Bug::FilledFromOlder) {
+                return;
+            }
+            if place.level == 0 {
+                self.pool.maps().memory().count_loaded();
+            }
             #[cfg(feature = "planted")]
             if planted(Bug::FilledBlindly) && place.level == 0 {
                 map.forget(place.index);
@@ -211,12 +222,13 @@ impl Volume {
 
     /// [`Volume::extents`], waiting for the store.
     pub async fn extents_later(self: Arc<Self>, offset: u64, length: u64) -> Result<Vec<(u64, ExtentState)>> {
+        let block = BLOCK_BYTES as u64;
+        let _pin = self.pin(offset / block, length.div_ceil(block) + 1);
         loop {
             if let Some(extents) = self.extents(offset, length) {
                 return Ok(extents);
             }
             let end = offset.saturating_add(length).min(self.size_bytes());
-            let block = BLOCK_BYTES as u64;
             let (first, last) = (offset / block, end.div_ceil(block));
             // Otherwise it has shrunk meanwhile, and the next look says so.
             if first < last {

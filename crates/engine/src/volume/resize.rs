@@ -54,6 +54,8 @@ impl Volume {
                 "the size of a volume is a multiple of {BLOCK_BYTES} bytes from 1 MiB to 1 PiB, not {size_bytes} bytes"
             )));
         }
+        // What is found to be holes is still known when the pipeline looks.
+        let _pin = self.pin(blocks_of(size_bytes), blocks_of(self.size_bytes().saturating_sub(size_bytes)));
         self.load_rest(size_bytes).await?;
         let (answer, answered) = oneshot::channel();
         {
