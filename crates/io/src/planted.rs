@@ -32,8 +32,8 @@ pub enum Bug {
     EvictedEarly,
     /// A leaf is let go of while it names the log.
     EvictedInLog,
-    /// A page of a root that the map has gone past is believed.
-    FilledFromOlder,
+    /// A leaf is let go of while somebody waits for its page.
+    PinIgnored,
     /// W6: a seal leaves out what a later, unsealed write has overwritten.
     OverwrittenNotSealed,
     /// W9: a log chunk is used again before its blocks were applied.

@@ -8,9 +8,10 @@ use esker_format::{
     page::Page,
 };
 
+#[cfg(feature = "planted")]
 use esker_io::{Bug, planted};
 
-use super::{StoredMap, Volume, blocks_of};
+use super::{StoredMap, Volume, blocks_of, sweep::Pin};
 use crate::{
     EngineError, Result, checkpoint,
     core::{
@@ -57,12 +58,11 @@ impl Volume {
         self.check_range(offset, length as u64)?;
         let aligned = Aligned::around(offset, length);
         let mut blocks = vec![0; aligned.bytes];
-        let count = blocks_of(aligned.bytes as u64);
-        let _pin = self.pin(aligned.lba, count);
+        let pin = self.pin(aligned.lba, blocks_of(aligned.bytes as u64));
         let parts = loop {
             match self.read_local(aligned.lba, &mut blocks)? {
                 Found::Parts(parts) => break parts,
-                Found::Unloaded => self.load_map(aligned.lba, count).await?,
+                Found::Unloaded => self.load_map(&pin).await?,
             }
         };
         if !parts.is_empty() {
@@ -161,23 +161,16 @@ impl Volume {
         Ok(block)
     }
 
-    /// Reads what the store's pages say of these blocks. Whoever calls looks again: a page of a root that the map has
-    /// gone past is not taken.
-    pub(super) async fn load_map(&self, lba: u64, blocks: u64) -> Result<()> {
-        let StoredMap { root, size_bytes, sequence } = *self.stored.lock();
+    /// Reads what the store's pages say of the pinned blocks.
+    pub(super) async fn load_map(&self, pin: &Pin<'_>) -> Result<()> {
+        let range = pin.range();
+        let StoredMap { root, size_bytes, .. } = *self.stored.lock();
         let Some(root) = root else {
-            let mut map = self.map.write();
-            if map.takes(sequence) {
-                map.fill_holes();
-            }
+            self.map.write().fill_holes();
             return Ok(());
         };
-        let range = lba..lba + blocks;
         let fill = |place: Place, page: &Page| {
             let mut map = self.map.write();
-            if !map.takes(sequence) && !planted(Bug::FilledFromOlder) {
-                return;
-            }
             if place.level == 0 {
                 self.pool.maps().memory().count_loaded();
             }
@@ -223,7 +216,8 @@ impl Volume {
     /// [`Volume::extents`], waiting for the store.
     pub async fn extents_later(self: Arc<Self>, offset: u64, length: u64) -> Result<Vec<(u64, ExtentState)>> {
         let block = BLOCK_BYTES as u64;
-        let _pin = self.pin(offset / block, length.div_ceil(block) + 1);
+        // Kept until the next look.
+        let mut pin;
         loop {
             if let Some(extents) = self.extents(offset, length) {
                 return Ok(extents);
@@ -232,7 +226,8 @@ impl Volume {
             let (first, last) = (offset / block, end.div_ceil(block));
             // Otherwise it has shrunk meanwhile, and the next look says so.
             if first < last {
-                self.load_map(first, last - first).await?;
+                pin = self.pin(first, last - first);
+                self.load_map(&pin).await?;
             }
         }
     }

@@ -123,6 +123,7 @@ impl Volume {
             let root_sequence = self.stored.lock().sequence;
             let mut map = self.map.write();
             let pinned = self.pins.ranges.lock().clone();
+            let pinned = if planted(Bug::PinIgnored) { Vec::new() } else { pinned };
             // What a volume that is only read holds of its tail is in no root.
             let last_sequence = self.writer.as_ref().map_or(u64::MAX, |writer| writer.log.last_sequence());
             let last_sequence = if planted(Bug::EvictedEarly) { 0 } else { last_sequence };
@@ -162,6 +163,12 @@ pub(super) struct Pins {
 pub(super) struct Pin<'a> {
     pins: &'a Pins,
     range: Range<u64>,
+}
+
+impl Pin<'_> {
+    pub(super) fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
 }
 
 impl Drop for Pin<'_> {

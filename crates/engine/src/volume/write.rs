@@ -256,13 +256,13 @@ impl Volume {
 
     async fn write_part_later(&self, offset: u64, data: &[u8]) -> Result<()> {
         let lba = blocks_of(offset);
-        let _pin = self.pin(lba, 1);
+        let pin = self.pin(lba, 1);
         loop {
             let (address, base) = self.try_read_block(lba)?;
             let mut block = match base {
                 Some(block) => block,
                 None if address == Address::UNLOADED => {
-                    self.load_map(lba, 1).await?;
+                    self.load_map(&pin).await?;
                     continue;
                 }
                 None => self.fetch_block(address).await?,

@@ -7,14 +7,13 @@
 //!    generation goes up to the last sequence of the log at its last use. Nobody is between his append and his
 //!    publish while the sweep holds the guard, so no change up to that sequence can still come. Once a root holds the
 //!    log up to there, the generation is settled, and so are all before it. What a page said is settled when it comes.
-//! 3. Nobody reads from it just now and would find it gone: reads that wait for pages pin their range. And nobody has
-//!    used it since the sweep came by the last time (a second chance).
+//! 3. Nobody waits for a page of it: whoever does pins the range until he has read from it. And nobody has used it since the sweep came by the last time (a second chance).
 //!
 //! So an unloaded block is one that nothing has changed since some root, as far as that root's sequence says, and every
-//! later root says the same of it. An earlier root may not. A load that began before the eviction may bring a page of
-//! one: 1. a load takes root 1; 2. a writer changes the leaf, root 2 holds the change, the leaf is evicted; 3. the page of
-//! root 1 arrives. So the map remembers the root that it evicted by, and takes no page of an earlier one
-//! ([`Map::takes`]). The newest root is never earlier, so whoever loads again gets on.
+//! later root says the same of it. An earlier root may not: 1. a load takes root 1; 2. a writer changes the leaf, root 2
+//! holds the change, the leaf is evicted; 3. the page of root 1 arrives. The pin closes this too. Whoever loads pins the
+//! range before he asks which root is the newest. A sweep that saw the pin leaves the range alone. One that did not had
+//! asked for the newest root before the pin was there, and evicts by that root at most.
 //!
 //! An inner node below which nothing is left becomes unloaded too. Holes and zeros in it have no leaf to be
 //! stamped, so the node is stamped for them: it counts as changed whenever a subtree of it was set, or a leaf that was
@@ -48,8 +47,6 @@ pub(super) struct Clock {
     open: VecDeque<(u32, u64)>,
     /// Up to which generation the root holds everything.
     settled: u32,
-    /// Of the root that something was evicted by.
-    root_sequence: u64,
 }
 
 /// What the sweep knows of the volume; true at the moment of the call or earlier, the last sequence later.
@@ -84,11 +81,6 @@ struct Sweep<'a> {
 }
 
 impl Map {
-    /// Whether a page of a root up to this sequence may fill in what is unloaded.
-    pub fn takes(&self, root_sequence: u64) -> bool {
-        root_sequence >= self.clock.root_sequence
-    }
-
     /// Goes on with the sweep for so much work (64 is a flat leaf): stamps what was changed, and unloads what the root
     /// holds and nobody used.
     pub fn sweep(&mut self, facts: &Facts<'_>, work: usize) -> Swept {
@@ -173,7 +165,6 @@ impl Sweep<'_> {
         if unloaded.heap_bytes() < node.heap_bytes() {
             self.swept.garbage.keep(std::mem::replace(node, unloaded));
             self.swept.leaves += 1;
-            self.clock.root_sequence = self.clock.root_sequence.max(self.facts.root_sequence);
         }
     }
 }
@@ -204,7 +195,6 @@ impl Node {
         let empty = passed && *below_bytes == 0 && end <= sweep.blocks;
         if empty && sweep.is_settled(mark) && !sweep.is_pinned(base, span(level)) {
             sweep.swept.garbage.keep(std::mem::replace(self, Node::Uniform(Address::UNLOADED)));
-            sweep.clock.root_sequence = sweep.clock.root_sequence.max(sweep.facts.root_sequence);
         }
     }
 }

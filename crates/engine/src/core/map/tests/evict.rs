@@ -1,5 +1,7 @@
 //! Letting go of leaves, and the tables of sparse ones.
 
+use std::collections::VecDeque;
+
 use super::*;
 
 /// A map that forgets, the truth, and the roots that the store has.
@@ -9,6 +11,8 @@ struct World {
     /// Sequence and contents of each root, oldest first.
     roots: Vec<(u64, Vec<Address>)>,
     sequence: u64,
+    /// Leaves whose pages were asked for, each with what its root says.
+    loads: VecDeque<(u64, Vec<LeafRun>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -31,14 +35,14 @@ enum Move {
         /// A block that somebody needs.
         pinned: u64,
     },
-    /// A page comes, of the newest root or an older one.
-    Fill {
+    /// Somebody takes the newest root and asks for the page of a leaf.
+    Load {
         leaf: u64,
-        age: usize,
     },
-    FillTop {
-        age: usize,
-    },
+    /// The page comes that was asked for first.
+    Loaded,
+    /// The newest root's top page comes.
+    FillTop,
     Deflate {
         leaf: u64,
     },
@@ -55,8 +59,9 @@ fn one_move() -> impl Strategy<Value = Move> {
         3 => Just(Move::Apply),
         3 => Just(Move::Root),
         6 => (1..400usize, 0..2 * SMALL).prop_map(|(work, pinned)| Move::Sweep { work, pinned }),
-        4 => (leaf.clone(), 0..3usize).prop_map(|(leaf, age)| Move::Fill { leaf, age }),
-        1 => (0..3usize).prop_map(|age| Move::FillTop { age }),
+        4 => leaf.clone().prop_map(|leaf| Move::Load { leaf }),
+        3 => Just(Move::Loaded),
+        1 => Just(Move::FillTop),
         1 => leaf.prop_map(|leaf| Move::Deflate { leaf }),
         1 => (0..SMALL).prop_map(|lba| Move::Read { lba }),
     ]
@@ -65,7 +70,13 @@ fn one_move() -> impl Strategy<Value = Move> {
 impl World {
     fn new() -> World {
         let truth = vec![Address::HOLE; SMALL as usize];
-        World { map: Map::new(SMALL), roots: vec![(0, truth.clone())], truth, sequence: 0 }
+        World {
+            map: Map::new(SMALL),
+            roots: vec![(0, truth.clone())],
+            truth,
+            sequence: 0,
+            loads: VecDeque::new(),
+        }
     }
 
     fn run(&mut self, step: &Move) {
@@ -94,8 +105,16 @@ impl World {
                 }
             }
             Move::Sweep { work, pinned } => self.sweep(work, pinned),
-            Move::Fill { leaf, age } => self.fill(leaf, age),
-            Move::FillTop { age } => self.fill_top(age),
+            Move::Load { leaf } => {
+                let runs = runs_in(self.newest(), leaf);
+                self.loads.push_back((leaf, runs));
+            }
+            Move::Loaded => {
+                if let Some((leaf, runs)) = self.loads.pop_front() {
+                    self.map.fill(0, leaf, &Page::Leaf(runs), &(0..u64::MAX));
+                }
+            }
+            Move::FillTop => self.fill_top(),
             Move::Deflate { leaf } => drop(self.map.deflate(leaf)),
             Move::Read { lba } => drop(self.map.get(lba)),
         }
@@ -116,31 +135,21 @@ impl World {
         let root_sequence = self.roots.last().expect("there is a root").0;
         let pinned = pinned..pinned + 1;
         let held = self.map.blocks > pinned.start && self.map.get(pinned.start) != Address::UNLOADED;
-        let ranges = [pinned.clone()];
+        let loads = self.loads.iter().map(|(leaf, _)| leaf * LEAF_BLOCKS..(leaf + 1) * LEAF_BLOCKS);
+        let ranges: Vec<_> = loads.chain([pinned.clone()]).collect();
         let facts = Facts { last_sequence: self.sequence, root_sequence, pinned: &ranges };
         let swept = self.map.sweep(&facts, work);
         assert!(swept.leaves == 0 || !swept.garbage.is_empty());
         assert!(!held || self.map.get(pinned.start) != Address::UNLOADED, "a pinned leaf has gone");
     }
 
-    fn root(&self, age: usize) -> &(u64, Vec<Address>) {
-        &self.roots[self.roots.len().saturating_sub(age + 1)]
+    /// What the newest root says.
+    fn newest(&self) -> &[Address] {
+        &self.roots.last().expect("there is a root").1
     }
 
-    fn fill(&mut self, leaf: u64, age: usize) {
-        let (sequence, contents) = self.root(age).clone();
-        if self.map.takes(sequence) {
-            self.map.fill(0, leaf, &Page::Leaf(runs_in(&contents, leaf)), &(0..u64::MAX));
-        } else {
-            assert!(age > 0, "the newest root is always taken");
-        }
-    }
-
-    fn fill_top(&mut self, age: usize) {
-        let (sequence, contents) = self.root(age).clone();
-        if !self.map.takes(sequence) {
-            return;
-        }
+    fn fill_top(&mut self) {
+        let contents = self.newest().to_vec();
         let leaves = SMALL.div_ceil(LEAF_BLOCKS);
         let children = (0..leaves).filter_map(|leaf| match &runs_in(&contents, leaf)[..] {
             [] => None,
@@ -154,7 +163,7 @@ impl World {
 
     /// Every block says the truth, or the newest root does.
     fn check(&self) {
-        let newest = &self.root(0).1;
+        let newest = self.newest();
         let mut found = Vec::new();
         self.map.root.visit(self.map.level, 0, 0..SMALL, &mut |extent| found.push(extent));
         for extent in found {
@@ -187,7 +196,10 @@ proptest! {
             world.run(step);
             world.check();
         }
-        // Once a root holds everything, nothing has to stay.
+        // Once a root holds everything and nobody waits, nothing has to stay.
+        while !world.loads.is_empty() {
+            world.run(&Move::Loaded);
+        }
         world.run(&Move::Apply);
         world.run(&Move::Root);
         for _ in 0..3 {
