@@ -66,4 +66,8 @@ scenarios! {
     shrink "shrink",
     resize_unloaded "resize-unloaded",
     resize_and_takeover "resize-and-takeover",
+    crowded "crowded",
+    crowded_late_page "crowded-late-page",
+    crowded_resize "crowded-resize",
+    crowded_takeover "crowded-takeover",
 }
