@@ -127,6 +127,10 @@ impl Volume {
             // What a volume that is only read holds of its tail is in no root.
             let last_sequence = self.writer.as_ref().map_or(u64::MAX, |writer| writer.log.last_sequence());
             let last_sequence = if planted(Bug::EvictedEarly) { 0 } else { last_sequence };
+            #[cfg(feature = "planted")]
+            if planted(Bug::EvictedInLog) {
+                (0..map.leaves()).for_each(|leaf| map.forget(leaf));
+            }
             let swept = map.sweep(&Facts { last_sequence, root_sequence, pinned: &pinned }, SLICE_WORK);
             drop(map);
             // Freeing takes a while: nobody waits for it.

@@ -22,14 +22,14 @@ pub(super) fn all() -> Vec<Scenario> {
 
 /// Three leaves, and memory for none but the node above them.
 fn crowded() -> Setup {
-    let limits = Limits { map_bytes_max: 26 << 10, chunk_bytes: CHUNK_BYTES, ..Limits::default() };
+    let limits = Limits { map_bytes_max: 25_000, chunk_bytes: CHUNK_BYTES, ..Limits::default() };
     Setup { size_bytes: (2 * LEAF_BLOCKS + 128) * BLOCK_BYTES as u64, limits, ..Setup::default() }
 }
 
 /// Blocks of each leaf are changed, and read some time later.
 fn rounds(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
-    for round in 0..6 {
+    for round in 0..4 {
         for leaf in 0..3 {
             let lba = leaf * LEAF_BLOCKS + round * 7;
             lab.write(lba, 3)?;
@@ -41,7 +41,7 @@ fn rounds(lab: &mut Lab) -> Outcome {
         for leaf in 0..3 {
             lab.read(leaf * LEAF_BLOCKS, 60)?;
         }
-        if round == 3 {
+        if round == 2 {
             lab.zero(LEAF_BLOCKS - 10, LEAF_BLOCKS)?;
         }
     }
@@ -60,19 +60,19 @@ fn late_page(lab: &mut Lab) -> Outcome {
     lab.write(LEAF_BLOCKS, 20)?;
     lab.write(3, 2)?;
     lab.drain()?;
-    for round in 0..3 {
+    for round in 0..2 {
         lab.try_open(0)?.map_err(|error| violation(format!("the volume does not open: {error}")))?;
         lab.machine()
             .store()
-            .fail(When::next(Request::Get, "packs/"), StoreFault::Stall(Duration::from_secs(20)));
+            .fail(When::next(Request::Get, "packs/"), StoreFault::Stall(Duration::from_secs(5)));
         let volume = lab.volume(0);
         let reading = volume.read_later(LEAF_BLOCKS * BLOCK_BYTES as u64, 20 * BLOCK_BYTES);
         let reading = lab.host(0).spawn("read", reading);
-        for step in 0..12 {
+        for step in 0..4 {
             lab.write(LEAF_BLOCKS + 3 + round, 1)?;
-            lab.write(2 * LEAF_BLOCKS + step, 1)?;
-            lab.write(step * 40, 1)?;
-            lab.run_ms(900)?;
+            lab.write(2 * LEAF_BLOCKS + step * 9, 5)?;
+            lab.write(step * 40, 5)?;
+            lab.run_ms(1_000)?;
         }
         drop(lab.wait(reading)?);
         lab.read(LEAF_BLOCKS, 40)?;
@@ -109,7 +109,7 @@ fn resized(lab: &mut Lab) -> Outcome {
 
 /// Whoever comes next has as little memory.
 fn takeover(lab: &mut Lab) -> Outcome {
-    for round in 0..4 {
+    for round in 0..3 {
         lab.open(round as usize % 2)?;
         for leaf in 0..3 {
             lab.write(leaf * LEAF_BLOCKS + round * 3, 5)?;

@@ -47,6 +47,7 @@ impl Plan {
             heads_kept: *random.pick(&[1, 2, 5, 100]),
             chunk_bytes: CHUNK_BYTES,
             map_bytes_max: *random.pick(&[600, 6 << 10, 40 << 10, 1 << 30, 1 << 30]),
+            ..Limits::default()
         };
         let size_bytes = *random.pick(&[1 << 20, 2 << 20, 12 << 20]);
         let setup = Setup { seed, config, hosts: 2, size_bytes, durability, limits };

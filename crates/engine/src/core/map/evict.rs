@@ -22,7 +22,6 @@
 use std::{collections::VecDeque, ops::Range};
 
 use esker_format::{address::Address, page::LEAF_BLOCKS};
-use esker_io::{Bug, planted};
 
 use super::{
     Garbage, Map,
@@ -153,11 +152,7 @@ impl Sweep<'_> {
         self.left = self.left.saturating_sub(COSTS[kind]);
         let Some(mark) = node.mark() else { return };
         let used = mark.take_used();
-        if (has_log && !planted(Bug::EvictedInLog))
-            || !self.is_settled(mark)
-            || used
-            || self.is_pinned(base, LEAF_BLOCKS)
-        {
+        if has_log || !self.is_settled(mark) || used || self.is_pinned(base, LEAF_BLOCKS) {
             return;
         }
         let inside = (self.blocks - base).min(LEAF_BLOCKS);

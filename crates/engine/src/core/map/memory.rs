@@ -115,7 +115,7 @@ impl MapMemory {
         let used = self.used();
         self.short.store(u64::from(self.is_crowded()), Ordering::Release);
         // A bound below what maps take at the least would stop every write for ever.
-        let least = if nothing_is_left && self.is_full() { used + self.bound() / 16 + (64 << 10) } else { 0 };
+        let least = if nothing_is_left && self.is_full() { used + self.bound() / 16 } else { 0 };
         if least > 0 || !self.is_crowded() {
             self.least.store(least, Ordering::Release);
         }
