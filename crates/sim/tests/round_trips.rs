@@ -7,7 +7,7 @@ use esker_engine::{
     host::{Host as Engine, Spawn},
     pool::Pool,
     recover,
-    volume::{Change, Limits, OwnedChange, Volume},
+    volume::{Limits, OwnedChange, Volume},
 };
 use esker_format::{
     BLOCK_BYTES,
@@ -43,7 +43,7 @@ fn seconds<T>(machine: &Machine, task: Task<T>) -> (u64, T) {
 }
 
 fn offset(size_bytes: u64, number: u64) -> u64 {
-    number * (size_bytes / WRITES) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64
+    number * ((size_bytes - (16 << 20)) / WRITES) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64
 }
 
 /// Makes a volume that is written sparsely and drained.
@@ -55,7 +55,6 @@ async fn make(host: Host, size_bytes: u64) -> VolumeId {
     for number in 0..WRITES {
         let data = vec![number as u8 | 1; BLOCK_BYTES].into();
         let change = OwnedChange::Write { offset: offset(size_bytes, number), data };
-        assert!(matches!(change.borrow(), Change::Write { .. }));
         volume.clone().change_later(change).await.expect("it is written");
     }
     // A resize to less folds everything into pages; the last block was never written.
