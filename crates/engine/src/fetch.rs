@@ -4,6 +4,7 @@
 //! ones, those that somebody else fetches are waited for, the others are grouped into few ranged GETs
 //! → verify and decompress → cache → copy. Segments and packs never change, so no cached thing is ever stale.
 
+mod before;
 mod flight;
 mod frames;
 mod index;
@@ -16,7 +17,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use esker_format::{
     error::FormatError,
-    ids::{PoolId, SegmentId},
+    ids::{PackId, PoolId, SegmentId},
     names,
     segment::SegmentIndex,
 };
@@ -26,6 +27,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 pub use plan::Part;
 
 use crate::{EngineError, Result, cache::Cache};
+use before::Stretch;
 use flight::Flights;
 use index::Opened;
 use page::{CachedPage, PageKey};
@@ -44,8 +46,9 @@ pub const GETS_PER_READ: usize = 8;
 pub const GETS_IN_FLIGHT_MAX: usize = 64;
 /// The memory for cached indexes of segments.
 pub const INDEX_CACHE_BYTES: usize = 64 << 20;
-/// The memory for cached pages.
-pub const PAGE_CACHE_BYTES: usize = 16 << 20;
+/// The memory for cached pages, and for what lay in packs before them.
+pub const PAGE_CACHE_BYTES: usize = DECODED_PAGES_BYTES + before::CACHE_BYTES;
+const DECODED_PAGES_BYTES: usize = 16 << 20;
 /// What is got from the end of a segment in the hope that it holds the whole index.
 pub const INDEX_SUFFIX_BYTES: u64 = 64 << 10;
 
@@ -68,6 +71,8 @@ pub struct Fetcher {
     index_flights: Flights<SegmentId, Opened>,
     pages: Cache<PageKey, CachedPage>,
     page_flights: Flights<PageKey, CachedPage>,
+    /// What was got along with inner pages.
+    before: Cache<PackId, Stretch>,
     gets: Permits,
     /// Frames that reads found in the cache, and frames that they had to wait for.
     hits: Counter,
@@ -105,7 +110,8 @@ impl Fetcher {
             frame_flights: Flights::new(),
             indexes: Cache::new(INDEX_CACHE_BYTES, INDEX_BYTES),
             index_flights: Flights::new(),
-            pages: Cache::new(PAGE_CACHE_BYTES, PAGE_BYTES),
+            pages: Cache::new(DECODED_PAGES_BYTES, PAGE_BYTES),
+            before: Cache::new(before::CACHE_BYTES, before::BYTES_MAX as usize),
             page_flights: Flights::new(),
             gets: Permits::new(GETS_IN_FLIGHT_MAX),
             hits: Counter::default(),
@@ -205,7 +211,7 @@ impl Fetcher {
         Usage {
             frame_bytes: self.frames.bytes(),
             index_bytes: self.indexes.bytes(),
-            page_bytes: self.pages.bytes(),
+            page_bytes: self.pages.bytes() + self.before.bytes(),
             frames_in_flight: self.frame_flights.len(),
             gets_in_flight: GETS_IN_FLIGHT_MAX - self.gets.free(),
             frame_hits: self.hits.sum(),

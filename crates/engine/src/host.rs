@@ -14,11 +14,12 @@ use crate::{
     EngineError, Result,
     budget::Budget,
     commit::{self, Owner},
+    core::map::MapMemory,
     log::LogDirectory,
     pool::Pool,
     recover::{self, Opening, Report},
     segment_ids::SegmentIds,
-    volume::{Limits, Volume},
+    volume::{Keeper, Limits, Volume, keep},
 };
 
 /// Starts a task beside the caller.
@@ -33,6 +34,7 @@ pub struct Host {
     budget: Arc<Budget>,
     spawn: Spawn,
     volumes: Mutex<BTreeMap<String, Slot>>,
+    _keeper: Arc<Keeper>,
 }
 
 /// What this run has under a name.
@@ -52,7 +54,10 @@ impl Host {
         let ids = Arc::new(SegmentIds::new(pool.clone(), run));
         let volumes = Mutex::new(BTreeMap::new());
         let budget = Arc::new(Budget::new(limits.daemon_dirty_bytes_max));
-        Self { pool, ids, owner: Owner { run, directory }, limits, budget, spawn, volumes }
+        pool.maps().memory().set_bound(limits.map_bytes_max);
+        let (keeper, work) = keep(pool.maps(), pool.world().cpu.clone());
+        spawn(work);
+        Self { _keeper: keeper, pool, ids, owner: Owner { run, directory }, limits, budget, spawn, volumes }
     }
 
     /// The pool.
@@ -81,6 +86,11 @@ impl Host {
     /// The bound on them.
     pub fn dirty_bytes_max(&self) -> u64 {
         self.budget.max()
+    }
+
+    /// What the maps of all volumes take, and may.
+    pub fn map_memory(&self) -> &MapMemory {
+        self.pool.maps().memory()
     }
 
     /// All open volumes, by name.

@@ -4,7 +4,7 @@ mod heads;
 mod names;
 mod probe;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use esker_format::{
@@ -26,6 +26,7 @@ use crate::{
     EngineError, Result,
     fetch::Fetcher,
     upload::{Settled, after, settle},
+    volume::Maps,
 };
 
 /// How long a person waits for a name, a writer number or a new pool before the outcome counts as unknown.
@@ -42,6 +43,7 @@ pub struct Pool {
     world: World,
     record: PoolRecord,
     fetcher: Fetcher,
+    maps: Arc<Maps>,
 }
 
 impl Pool {
@@ -86,7 +88,7 @@ impl Pool {
 
     fn of(world: World, record: PoolRecord, cache_bytes: usize) -> Pool {
         let fetcher = Fetcher::new(world.clone(), record.pool, cache_bytes);
-        Pool { world, record, fetcher }
+        Pool { world, record, fetcher, maps: Arc::default() }
     }
 
     /// The edges it works with.
@@ -107,6 +109,11 @@ impl Pool {
     /// The reader of its objects.
     pub fn fetcher(&self) -> &Fetcher {
         &self.fetcher
+    }
+
+    /// The maps of its volumes that are open.
+    pub(crate) fn maps(&self) -> &Arc<Maps> {
+        &self.maps
     }
 
     /// Makes an empty volume and binds a name to it. A crash in between leaves a volume without a name,

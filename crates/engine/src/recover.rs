@@ -149,7 +149,7 @@ pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Re
         pieces.lay_over(&mut map);
     }
     let identity = Identity { pieces, ..identity(&pool, name, &newest.head) };
-    Ok(Arc::new(Volume::new(identity, pool, map, None)))
+    Ok(Volume::new(identity, pool, map, None))
 }
 
 /// The settings of a volume after inheritance.
@@ -270,7 +270,6 @@ async fn start(
     let writer = Writer::new(started, opening.ids.clone(), opening.limits, committed);
     let pool = opening.pool.clone();
     let volume = Volume::new(identity(&pool, &opening.name, &head), pool, map, Some(writer));
-    let volume = Arc::new(volume);
     let mut heads = Heads::new(&newest.numbers, &newest.strays, opening.limits.heads_kept);
     heads.written(HeadFacts::of(&head));
     let pipeline = Pipeline::new(volume.clone(), PipelineStart { chain, heads, tail, sealed });

@@ -8,6 +8,8 @@ mod read;
 mod resize;
 mod stages;
 mod status;
+mod stored;
+mod sweep;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -15,9 +17,7 @@ use std::{sync::Arc, time::Duration};
 use esker_format::{
     BLOCK_BYTES,
     chunk::CHUNK_BYTES,
-    head::Head,
     ids::{Sequence, VolumeId},
-    page::PageRef,
     property::{Compression, Durability, OnLag},
 };
 use esker_io::sync::{
@@ -30,11 +30,17 @@ pub(crate) use pipeline::{Pipeline, Start as PipelineStart};
 pub use read::{ExtentState, ReadStep};
 pub(crate) use stages::seal_pieces;
 pub use status::{Status, VolumeStatus};
+pub(crate) use stored::{Identity, StoredMap};
+pub(crate) use sweep::{Keeper, Maps, keep};
 
 use crate::{
     EngineError, Result,
     budget::Budget,
-    core::{heads::HEADS_KEPT, map::Map, policy::Look},
+    core::{
+        heads::HEADS_KEPT,
+        map::{MAP_BYTES_MAX, Map},
+        policy::Look,
+    },
     log::Log,
     pace::Pacer,
     pieces::Pieces,
@@ -67,6 +73,8 @@ pub struct Limits {
     /// Bytes of a chunk of the log; the same at every opening of a directory. At least 2 MiB, so that the
     /// largest record fits.
     pub chunk_bytes: u64,
+    /// Bytes that the maps of all volumes of the daemon may take; at the bound, writes that make one grow wait.
+    pub map_bytes_max: u64,
 }
 
 impl Limits {
@@ -84,6 +92,7 @@ impl Default for Limits {
             heads_kept: HEADS_KEPT,
             seal_age: Duration::from_secs(120),
             chunk_bytes: CHUNK_BYTES,
+            map_bytes_max: MAP_BYTES_MAX,
         }
     }
 }
@@ -99,6 +108,8 @@ pub struct Volume {
     pub(crate) map: Sharded<Map>,
     /// Whose pages say what is unloaded in the map: that of the newest head.
     stored: Mutex<StoredMap>,
+    /// Blocks whose pages somebody has asked for: they stay in the map.
+    pins: sweep::Pins,
     pub(crate) writer: Option<Writer>,
     /// The sequence of the head that it was opened from; what a volume that is read holds.
     opened_sequence: u64,
@@ -216,8 +227,14 @@ impl Writer {
 }
 
 impl Volume {
-    pub(crate) fn new(identity: Identity, pool: Arc<Pool>, map: Map, writer: Option<Writer>) -> Self {
-        Self {
+    pub(crate) fn new(
+        identity: Identity,
+        pool: Arc<Pool>,
+        mut map: Map,
+        writer: Option<Writer>,
+    ) -> Arc<Self> {
+        map.charge(pool.maps().memory().clone());
+        let volume = Arc::new(Self {
             name: identity.name,
             id: identity.id,
             size_bytes: AtomicU64::new(identity.stored.size_bytes),
@@ -230,7 +247,10 @@ impl Volume {
             writer,
             opened_sequence: identity.sequence,
             pieces: identity.pieces,
-        }
+            pins: sweep::Pins::default(),
+        });
+        volume.pool.maps().add(&volume);
+        volume
     }
 
     /// The volume's name.
@@ -376,32 +396,6 @@ impl Volume {
 
 #[cfg(test)]
 mod tests;
-
-/// What a volume is called and how it is set.
-pub(crate) struct Identity {
-    pub(crate) name: String,
-    pub(crate) id: VolumeId,
-    /// The map of the head that it is opened from.
-    pub(crate) stored: StoredMap,
-    /// The sequence of that head.
-    pub(crate) sequence: u64,
-    pub(crate) effective: Effective,
-    /// What is in pieces of that head only, where nothing is written.
-    pub(crate) pieces: Option<Pieces>,
-}
-
-/// A map in the store: its root and its size, both as a head names them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct StoredMap {
-    pub(crate) root: Option<PageRef>,
-    pub(crate) size_bytes: u64,
-}
-
-impl StoredMap {
-    pub(crate) fn of(head: &Head) -> StoredMap {
-        StoredMap { root: head.root, size_bytes: head.size_bytes }
-    }
-}
 
 /// Bytes to whole blocks.
 pub(crate) fn blocks_of(bytes: u64) -> u64 {

@@ -186,6 +186,7 @@ impl Daemon {
             status: self.status_now(),
             dirty_bytes: self.host.dirty_bytes(),
             dirty_bytes_max: self.host.dirty_bytes_max(),
+            maps: self.host.map_memory().into(),
             traffic: self.nbd.get().map(|nbd| nbd.traffic()).unwrap_or_default(),
         })
     }

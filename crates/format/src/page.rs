@@ -20,7 +20,7 @@ mod pack;
 mod tests;
 
 pub(crate) use pack::MAGIC as PACK_MAGIC;
-pub use pack::{Pack, PackPage, PackWriter, UnverifiedPack};
+pub use pack::{PACK_PAGES_AT, Pack, PackPage, PackWriter, UnverifiedPack};
 
 use crate::codec;
 use crate::error::{ensure, same};

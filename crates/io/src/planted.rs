@@ -28,6 +28,12 @@ pub enum Bug {
     BaseNotChecked,
     /// W4: a page that comes late is believed whatever has changed since.
     FilledBlindly,
+    /// A leaf is let go of before a root holds its changes.
+    EvictedEarly,
+    /// A leaf is let go of while it names the log.
+    EvictedInLog,
+    /// A leaf is let go of while somebody waits for its page.
+    PinIgnored,
     /// W6: a seal leaves out what a later, unsealed write has overwritten.
     OverwrittenNotSealed,
     /// W9: a log chunk is used again before its blocks were applied.

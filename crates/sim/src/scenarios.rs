@@ -1,5 +1,6 @@
 //! The canonical scenarios: short scripts that each use one part of the engine, to be cut off after every step.
 
+mod crowded;
 mod local;
 mod owners;
 mod pieces;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(zombies::all());
     all.extend(resize::all());
     all.extend(pieces::all());
+    all.extend(crowded::all());
     all
 }
 

@@ -78,4 +78,8 @@ scenarios! {
     sync_outage "sync-outage",
     stall "stall",
     alarm "alarm",
+    crowded "crowded",
+    crowded_late_page "crowded-late-page",
+    crowded_resize "crowded-resize",
+    crowded_takeover "crowded-takeover",
 }

@@ -95,6 +95,21 @@ fn w4_a_late_page_is_believed() {
 }
 
 #[test]
+fn a_leaf_is_let_go_of_before_a_root_has_it() {
+    caught_by(Bug::EvictedEarly, "crowded", "expected");
+}
+
+#[test]
+fn a_leaf_is_let_go_of_while_it_names_the_log() {
+    caught_by(Bug::EvictedInLog, "crowded", "expected");
+}
+
+#[test]
+fn a_leaf_is_let_go_of_while_its_page_is_waited_for() {
+    caught_by(Bug::PinIgnored, "crowded-late-page", "expected");
+}
+
+#[test]
 fn w5_a_base_is_not_checked() {
     caught_by(Bug::BaseNotChecked, "parts", "expected");
 }

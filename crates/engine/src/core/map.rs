@@ -10,21 +10,27 @@
 //!   Inner ─┬─ Uniform   one address (hole, zero or unloaded) for the whole subtree
 //!          ├─ Inner     1,024 children, 24 bytes each
 //!          ├─ Runs      a leaf: sorted runs, 12 bytes each; no log positions
-//!          └─ Flat      a leaf: 2,048 atomic words; the only node that writers change in place
+//!          ├─ Sparse    a leaf: runs, and over them atomic words for the few blocks that writers have changed
+//!          └─ Flat      a leaf: 2,048 atomic words
 //! ```
 //!
 //! There is no lock in here. Methods with `&self` run under a **shared** guard, in parallel, and change
-//! nothing but words of flat leaves; methods with `&mut self` change the shape and run under the
+//! nothing but words of sparse and flat leaves and a node's mark; methods with `&mut self` change the shape and run under the
 //! **exclusive** guard. A writer holds the shared guard from its append to the log until it has
 //! published, and a trim holds the exclusive one, so that rule W4 holds (see [`Map::publish`]).
 //!
-//! A block is *unloaded* as long as nothing has changed it since the volume was opened, so every map root from then on
-//! says the same of it, and a page is right whenever it comes. It fills in what is still unloaded and nothing else:
-//! whatever else is in the map is newer.
+//! A block is *unloaded* as long as nothing has changed it since the volume was opened or the block was let go of
+//! (`evict`), so every map root from then on says the same of it, and its page is right whenever it comes. It fills in
+//! what is still unloaded and nothing else: whatever else is in the map is newer.
 
+mod evict;
 mod leaf;
+mod mark;
+mod memory;
 mod node;
+mod publish;
 mod resize;
+mod sparse;
 #[cfg(test)]
 mod tests;
 
@@ -36,13 +42,18 @@ use esker_format::{
     page::{self, FANOUT, LEAF_BLOCKS, Page},
     segment::Run,
 };
-use esker_io::sync::atomic::Ordering;
+use esker_io::sync::Arc;
 
-pub(crate) use self::{leaf::RunBuilder, node::span, resize::Mapped};
 use self::{
-    leaf::Words,
+    evict::Clock,
+    memory::Share,
     node::{Node, child_at},
 };
+pub use self::{
+    evict::{Facts, Swept},
+    memory::{MAP_BYTES_MAX, MapMemory},
+};
+pub(crate) use self::{leaf::RunBuilder, node::span, resize::Mapped};
 
 /// The largest map, in blocks: what pages can hold, eight pebibytes.
 pub const BLOCKS_MAX: u64 = LEAF_BLOCKS * FANOUT.pow(page::HEIGHT_MAX as u32 - 1);
@@ -121,6 +132,8 @@ pub struct Map {
     /// Level of the root; leaves are level 0.
     level: u8,
     blocks: u64,
+    clock: Clock,
+    share: Share,
 }
 
 impl Map {
@@ -132,17 +145,24 @@ impl Map {
         assert!((1..=BLOCKS_MAX).contains(&blocks), "a map of {blocks} blocks");
         let level = page::height(blocks) - 1;
         assert!(span(level) >= blocks, "a root at level {level} does not cover {blocks} blocks");
-        Map { root: Node::HOLE, level, blocks }
+        Map { root: Node::HOLE, level, blocks, clock: Clock::default(), share: Share::default() }
     }
 
     /// A map of `blocks` blocks of which nothing is known yet. Beyond them lie holes.
     pub fn unloaded(blocks: u64) -> Map {
-        let mut map = Map { root: Node::Uniform(Address::UNLOADED), ..Map::new(blocks) };
+        let mut map = Map::new(blocks);
+        map.root = Node::Uniform(Address::UNLOADED);
         let beyond = Extent { lba: blocks, blocks: span(map.level) - blocks, address: Address::HOLE };
         if beyond.blocks > 0 {
             map.root.set(map.level, 0, beyond, &mut Garbage::default());
         }
         map
+    }
+
+    /// From now on it counts against this memory, with all that it has.
+    pub fn charge(&mut self, memory: Arc<MapMemory>) {
+        self.share = Share::of(memory);
+        self.report();
     }
 
     /// The volume's size in blocks.
@@ -167,62 +187,6 @@ impl Map {
         self.check(lba, blocks);
         let start = out.len();
         self.root.visit(self.level, 0, lba..lba + blocks, &mut |extent| push_merged(out, start, extent));
-    }
-
-    /// Whether every leaf of the range can take [`Map::publish`].
-    pub fn is_flat(&self, lba: u64, blocks: u64) -> bool {
-        self.check(lba, blocks);
-        leaf_parts(lba, blocks).all(|part| self.words_of(part.lba).is_some())
-    }
-
-    /// Makes block `i` of the range read log position `first + i × 4096`.
-    ///
-    /// Rule W4: two writers of one block append in one order and may publish in the other. An entry
-    /// holds no sequence, but log positions grow with sequences and are never reused, so an entry that
-    /// names a higher position is newer and stays. A hole, zeros or a segment address found here is
-    /// always older, because trims publish under the exclusive guard and a chunk is applied only when
-    /// all its records are published.
-    ///
-    /// # Panics
-    /// When a leaf is not flat: see [`Map::is_flat`] and [`Map::inflate`].
-    pub fn publish(&self, lba: u64, blocks: u64, first: LogPosition) {
-        self.check(lba, blocks);
-        for part in leaf_parts(lba, blocks) {
-            let words = self.words_of(part.lba).expect("only flat leaves are published to");
-            let address = Address::log(first).plus(part.lba - lba);
-            leaf::publish(words, part.start, part.blocks, address);
-        }
-    }
-
-    /// As [`Map::publish`] without rule W4.
-    #[cfg(feature = "planted")]
-    pub fn publish_blindly(&self, lba: u64, blocks: u64, first: LogPosition) {
-        for part in leaf_parts(lba, blocks) {
-            let words = self.words_of(part.lba).expect("only flat leaves are published to");
-            let address = Address::log(first).plus(part.lba - lba);
-            for (index, word) in words[part.start..part.start + part.blocks].iter().enumerate() {
-                word.store(address.plus(index as u64).raw(), Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Replaces the entry of one block if it still names log position `expected`. False when it moved
-    /// on, or the leaf is not flat, which means the same: no entry of such a leaf names the log.
-    pub fn apply(&self, lba: u64, expected: LogPosition, to: Address) -> bool {
-        self.check(lba, 1);
-        debug_assert!(!to.is_log(), "a block is applied to a stored address");
-        let Some(words) = self.words_of(lba) else { return false };
-        words[(lba % LEAF_BLOCKS) as usize]
-            .compare_exchange(Address::log(expected).raw(), to.raw(), Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
-    }
-
-    /// Makes every leaf of the range flat.
-    pub fn inflate(&mut self, lba: u64, blocks: u64) {
-        self.check(lba, blocks);
-        for part in leaf_parts(lba, blocks) {
-            self.root.change_leaf(self.level, part.lba / LEAF_BLOCKS, Node::inflate);
-        }
     }
 
     /// Makes a range holes or zeros. Costs two paths from the root to a leaf; everything between them is
@@ -253,11 +217,13 @@ impl Map {
         } else if let Some(says) = node::says_of_first(page) {
             self.root.fill_with(says);
         }
+        self.report();
     }
 
     /// Learns that the stored map has no pages at all.
     pub fn fill_holes(&mut self) {
         self.root.fill_with(Address::HOLE);
+        self.report();
     }
 
     /// Makes a leaf unloaded, whatever it held.
@@ -278,15 +244,16 @@ impl Map {
         self.publish(lba, blocks, first);
     }
 
-    /// Turns a flat leaf back into runs or a uniform one, when no entry names the log and it saves
+    /// Turns a leaf that has words back into runs or a uniform one, when no entry names the log and it saves
     /// memory. Says whether it did.
     pub fn deflate(&mut self, leaf: u64) -> bool {
         assert!(leaf < self.leaves(), "leaf {leaf} of {}", self.leaves());
-        if self.words_of(leaf * LEAF_BLOCKS).is_none() {
+        if !matches!(self.leaf_of(leaf * LEAF_BLOCKS), Node::Flat(..) | Node::Sparse(..)) {
             return false;
         }
         let mut done = false;
         self.root.change_leaf(self.level, leaf, |node| done = node.deflate());
+        self.report();
         done
     }
 
@@ -319,7 +286,12 @@ impl Map {
         }
         let mut garbage = Garbage::default();
         self.root.set(self.level, 0, extent, &mut garbage);
+        self.report();
         garbage
+    }
+
+    fn report(&mut self) {
+        self.share.report(self.memory_bytes());
     }
 
     /// The node in which the walk towards a block ends: a leaf, or a uniform subtree.
@@ -330,13 +302,6 @@ impl Map {
             node = &children[child_at(level, lba)];
         }
         node
-    }
-
-    fn words_of(&self, lba: u64) -> Option<&Words> {
-        match self.leaf_of(lba) {
-            Node::Flat(words) => Some(words),
-            _ => None,
-        }
     }
 
     fn check(&self, lba: u64, blocks: u64) {

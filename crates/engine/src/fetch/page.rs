@@ -61,6 +61,9 @@ impl Fetcher {
     }
 
     async fn get_page(&self, (reference, level, index): &PageKey) -> Result<Page> {
+        if let Some(page) = self.page_got_along(reference, *level, *index) {
+            return Ok(page);
+        }
         let name = names::pack(reference.pack);
         let (start, bytes) = (reference.offset, reference.bytes);
         let place = format!("{name} at bytes {start} to {}", start.saturating_add(u64::from(bytes)));
@@ -74,7 +77,7 @@ impl Fetcher {
             return Err(damaged(&place, "the place is beyond the end of any object"));
         };
         let _permit = self.gets.acquire().await;
-        let got = self.get(&name, Range::Bytes { start, end }).await?;
+        let got = self.get_with_before(&name, reference, *level, end).await?;
         if let Ok(page) = decode_page(reference, &got, *level, *index) {
             return Ok(page);
         }

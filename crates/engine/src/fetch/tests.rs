@@ -4,9 +4,9 @@ use esker_format::{
     BLOCK_BYTES,
     address::Address,
     head::TailSegment,
-    ids::{AttemptId, PackId, PoolId, SegmentId},
+    ids::{AttemptId, Hash, PackId, PoolId, SegmentId},
     names,
-    page::{LeafRun, PackWriter, Page, PageRef},
+    page::{Child, LeafRun, PackWriter, Page, PageRef},
     property::Compression,
     segment::{EncodedSegment, Run, RunKind, SegmentHeader, SegmentWriter},
 };
@@ -320,6 +320,29 @@ fn pages_are_verified_and_cached() {
     assert_eq!(store.requests.lock().len(), 0, "a page that was just made is not read");
     let huge = esker_format::page::PageRef { bytes: u32::MAX, ..reference };
     assert_damaged(block_on(fetcher.page(&huge, 0, 3)), "at most");
+}
+
+#[test]
+fn the_pages_below_an_inner_page_come_along() {
+    let (store, fetcher) = setting(&[]);
+    let mut writer = PackWriter::new(POOL, PackId([5; 16]), AttemptId([6; 16]));
+    let leaf = Page::Leaf(vec![LeafRun { start: 1, blocks: 7, address: Address::segment(id(0), 9) }]);
+    let below = writer.add(0, 3, &leaf);
+    let inner = Page::Inner(vec![(3, Child::Page(below))]);
+    let above = writer.add(1, 0, &inner);
+    let name = names::pack(PackId([5; 16]));
+    store.replace(&name, writer.finish());
+    assert_eq!(*block_on(fetcher.page(&above, 1, 0)).unwrap(), inner);
+    store.requests.lock().clear();
+    // Not what its reference says: asked for after all.
+    let other = PageRef { hash: Hash([9; 32]), ..below };
+    assert_damaged(block_on(fetcher.page(&other, 0, 3)), &name);
+    let huge = PageRef { offset: u64::MAX - 5, bytes: 100, ..below };
+    assert_damaged(block_on(fetcher.page(&huge, 0, 3)), "beyond the end");
+    store.requests.lock().clear();
+    assert_eq!(*block_on(fetcher.page(&below, 0, 3)).unwrap(), leaf);
+    assert_eq!(store.requests.lock().len(), 0);
+    assert!(fetcher.usage().page_bytes > u64::from(below.bytes));
 }
 
 /// A page of a pack that no store has.

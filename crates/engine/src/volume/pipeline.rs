@@ -181,7 +181,8 @@ impl Pipeline {
     fn begin_work(&mut self, writer: &Writer) -> Result<()> {
         let draining = writer.draining.load(Ordering::Acquire);
         self.begin_resize(writer);
-        let view = self.begin_seals(writer, draining || self.hurries());
+        let full = self.volume.pool.maps().memory().is_full();
+        let view = self.begin_seals(writer, draining || self.hurries() || full);
         if self.checkpoint.is_none() && self.new_root.is_none() {
             self.begin_checkpoint();
         }
@@ -238,6 +239,8 @@ impl Pipeline {
         if let Some(root) = root {
             let folded = self.tail.extract_if(.., |index| index.last_sequence <= root.sequence).collect();
             self.deflate = Some(Box::pin(deflate(self.volume.clone(), folded)));
+            // What it holds may leave the map now.
+            self.volume.pool.maps().look_again();
         }
         writer.came_back(released, self.world().clock.monotonic());
         writer.room.notify();

@@ -11,7 +11,7 @@ use esker_format::{
 #[cfg(feature = "planted")]
 use esker_io::{Bug, planted};
 
-use super::{StoredMap, Volume, blocks_of};
+use super::{StoredMap, Volume, blocks_of, sweep::Pin};
 use crate::{
     EngineError, Result, checkpoint,
     core::{
@@ -59,10 +59,11 @@ impl Volume {
         self.check_range(offset, length as u64)?;
         let aligned = Aligned::around(offset, length);
         let mut blocks = vec![0; aligned.bytes];
+        let pin = self.pin(aligned.lba, blocks_of(aligned.bytes as u64));
         let parts = loop {
             match self.read_local(aligned.lba, &mut blocks)? {
                 Found::Parts(parts) => break parts,
-                Found::Unloaded => self.load_map(aligned.lba, blocks_of(aligned.bytes as u64)).await?,
+                Found::Unloaded => self.load_map(&pin).await?,
             }
         };
         if !parts.is_empty() {
@@ -164,16 +165,19 @@ impl Volume {
         Ok(block)
     }
 
-    /// Reads what the store's pages say of these blocks.
-    pub(super) async fn load_map(&self, lba: u64, blocks: u64) -> Result<()> {
-        let StoredMap { root, size_bytes } = *self.stored.lock();
+    /// Reads what the store's pages say of the pinned blocks.
+    pub(super) async fn load_map(&self, pin: &Pin<'_>) -> Result<()> {
+        let range = pin.range();
+        let StoredMap { root, size_bytes, .. } = *self.stored.lock();
         let Some(root) = root else {
             self.map.write().fill_holes();
             return Ok(());
         };
-        let range = lba..lba + blocks;
         let fill = |place: Place, page: &Page| {
             let mut map = self.map.write();
+            if place.level == 0 {
+                self.pool.maps().memory().count_loaded();
+            }
             #[cfg(feature = "planted")]
             if planted(Bug::FilledBlindly) && place.level == 0 {
                 map.forget(place.index);
@@ -215,16 +219,19 @@ impl Volume {
 
     /// [`Volume::extents`], waiting for the store.
     pub async fn extents_later(self: Arc<Self>, offset: u64, length: u64) -> Result<Vec<(u64, ExtentState)>> {
+        let block = BLOCK_BYTES as u64;
+        // Kept until the next look.
+        let mut pin;
         loop {
             if let Some(extents) = self.extents(offset, length) {
                 return Ok(extents);
             }
             let end = offset.saturating_add(length).min(self.size_bytes());
-            let block = BLOCK_BYTES as u64;
             let (first, last) = (offset / block, end.div_ceil(block));
             // Otherwise it has shrunk meanwhile, and the next look says so.
             if first < last {
-                self.load_map(first, last - first).await?;
+                pin = self.pin(first, last - first);
+                self.load_map(&pin).await?;
             }
         }
     }

@@ -54,6 +54,9 @@ impl Volume {
                 "the size of a volume is a multiple of {BLOCK_BYTES} bytes from 1 MiB to 1 PiB, not {size_bytes} bytes"
             )));
         }
+        // What is found to be holes is still known when the pipeline looks.
+        let rest = blocks_of(self.size_bytes().saturating_sub(size_bytes));
+        let _pin = self.pin(blocks_of(size_bytes), rest);
         self.load_rest(size_bytes).await?;
         let (answer, answered) = oneshot::channel();
         {
@@ -86,7 +89,7 @@ impl Volume {
         let (mut at, end) = (blocks_of(size_bytes), blocks_of(self.size_bytes()));
         while at < end {
             let step = LOAD_STEP_BLOCKS.min(end - at);
-            self.load_map(at, step).await?;
+            self.load_map(&self.pin(at, step)).await?;
             let mapped = self.map.read().mapped_in(at..at + step);
             if let Some(mapped) = mapped {
                 return Err(self.not_empty(mapped, size_bytes));

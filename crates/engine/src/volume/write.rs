@@ -23,6 +23,14 @@ use crate::{
     log::{Entry, Payload},
 };
 
+/// What a change does when the map would have to grow and has no memory for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Growth {
+    Waits,
+    /// It has waited.
+    Allowed,
+}
+
 const RECORD_BYTES_MAX: usize = RECORD_BLOCKS_MAX as usize * BLOCK_BYTES;
 
 impl Volume {
@@ -75,13 +83,13 @@ impl Volume {
         }
         match self.writable() {
             Ok(writer) if writer.is_full() => scratch.steps.extend(group.iter().map(|_| WriteStep::Later)),
-            Ok(writer) => self.append_writes(writer, group, scratch),
+            Ok(writer) => self.append_writes(writer, group, scratch, Growth::Waits),
             Err(error) => scratch.steps.extend(group.iter().map(|_| WriteStep::Failed(error.clone()))),
         }
     }
 
     /// Appends and publishes whole-block writes.
-    fn append_writes(&self, writer: &Writer, writes: &[Change<'_>], scratch: &mut Scratch) {
+    fn append_writes(&self, writer: &Writer, writes: &[Change<'_>], scratch: &mut Scratch, growth: Growth) {
         let Scratch { steps, crcs, entries, positions } = scratch;
         crcs.clear();
         crcs.extend(writes.iter().flat_map(|write| write.data().chunks_exact(BLOCK_BYTES).map(block_crc)));
@@ -98,11 +106,19 @@ impl Volume {
         }
         positions.clear();
         // Rule W4: the guard is held from append to publish, so that nobody trims or inflates in between.
-        let outcome = self.flat(&room).and_then(|map| {
-            let outcome = writer.log.append(&room, positions);
-            self.publish(&map, &room, positions);
-            outcome
-        });
+        let outcome = match self.prepared(&room, growth) {
+            Ok(Some(map)) => {
+                let outcome = writer.log.append(&room, positions);
+                self.publish(&map, &room, positions);
+                outcome
+            }
+            Ok(None) => {
+                steps.extend(writes.iter().map(|_| WriteStep::Later));
+                *entries = emptied(room);
+                return;
+            }
+            Err(error) => Err(error),
+        };
         writer.wake_pipeline();
         if let Err(EngineError::Invalid(_)) = outcome
             && writes.len() > 1
@@ -111,7 +127,7 @@ impl Volume {
             // it fails.
             *entries = emptied(room);
             for write in writes {
-                self.append_writes(writer, std::slice::from_ref(write), scratch);
+                self.append_writes(writer, std::slice::from_ref(write), scratch, growth);
             }
             return;
         }
@@ -139,17 +155,20 @@ impl Volume {
         }
     }
 
-    /// The map under a shared guard, with every leaf of `entries` ready to take positions.
-    fn flat(&self, entries: &[Entry<'_>]) -> Result<ReadGuard<'_, Map>> {
+    /// The map under a shared guard, with places for all of `entries`; none when it would have to grow and must not.
+    fn prepared(&self, entries: &[Entry<'_>], growth: Growth) -> Result<Option<ReadGuard<'_, Map>>> {
         loop {
             let map = self.map.read();
             for entry in entries {
                 self.check_blocks(&map, entry.lba, entry.blocks())?;
             }
-            if entries.iter().all(|entry| map.is_flat(entry.lba, entry.blocks())) {
-                return Ok(map);
+            if entries.iter().all(|entry| map.prepare(entry.lba, entry.blocks())) {
+                return Ok(Some(map));
             }
             drop(map);
+            if growth == Growth::Waits && self.maps_are_full() {
+                return Ok(None);
+            }
             let mut map = self.map.write();
             for entry in entries {
                 self.check_blocks(&map, entry.lba, entry.blocks())?;
@@ -170,7 +189,7 @@ impl Volume {
     fn change_now(&self, change: &Change<'_>, scratch: &mut Scratch) -> Result<WriteStep> {
         let (offset, length) = change.range();
         self.check_range(offset, length)?;
-        if self.writable()?.is_full() {
+        if self.writable()?.is_full() || self.maps_are_full() {
             return Ok(WriteStep::Later);
         }
         let cut = Cut::of(offset, length);
@@ -203,7 +222,7 @@ impl Volume {
                 let start = (lba * BLOCK_BYTES as u64 - offset) as usize;
                 let data = &data[start..start + blocks as usize * BLOCK_BYTES];
                 let offset = lba * BLOCK_BYTES as u64;
-                self.append_writes(writer, &[Change::Write { offset, data }], scratch);
+                self.append_writes(writer, &[Change::Write { offset, data }], scratch, Growth::Allowed);
                 match scratch.steps.pop() {
                     Some(WriteStep::Failed(error)) => Err(error),
                     _ => Ok(()),
@@ -248,12 +267,13 @@ impl Volume {
 
     async fn write_part_later(&self, offset: u64, data: &[u8]) -> Result<()> {
         let lba = blocks_of(offset);
+        let pin = self.pin(lba, 1);
         loop {
             let (address, base) = self.try_read_block(lba)?;
             let mut block = match base {
                 Some(block) => block,
                 None if address == Address::UNLOADED => {
-                    self.load_map(lba, 1).await?;
+                    self.load_map(&pin).await?;
                     continue;
                 }
                 None => self.fetch_block(address).await?,
@@ -288,18 +308,29 @@ impl Volume {
         Ok(true)
     }
 
-    /// Waits until there is room below the dirty bound.
+    fn maps_are_full(&self) -> bool {
+        self.pool.maps().memory().is_full()
+    }
+
+    /// Waits until there is room below the dirty bound, and in the memory of maps.
     async fn room(&self) -> Result<()> {
         loop {
             let writer = self.writable()?;
             let (seen, seen_by_all) = (writer.room.generation(), writer.budget.room.generation());
-            if !writer.is_full() {
+            let memory = self.pool.maps().memory();
+            let seen_by_maps = memory.room.generation();
+            if !writer.is_full() && !memory.is_full() {
                 return Ok(());
+            }
+            if memory.is_full() {
+                memory.count_wait();
+                memory.crowded.notify();
             }
             if writer.budget.is_full() {
                 writer.budget.pressure.notify();
             }
-            either(writer.room.wait_past(seen), writer.budget.room.wait_past(seen_by_all)).await;
+            let room = either(writer.room.wait_past(seen), writer.budget.room.wait_past(seen_by_all));
+            either(room, memory.room.wait_past(seen_by_maps)).await;
         }
     }
 }

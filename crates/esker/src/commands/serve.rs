@@ -58,6 +58,8 @@ pub(crate) struct Args {
     dirty_bound_total: Option<String>,
     #[arg(long, value_name = "SIZE", help = help("cache"), value_parser = checked("cache"))]
     cache: Option<String>,
+    #[arg(long, value_name = "SIZE", help = help("map_bound"), value_parser = checked("map_bound"))]
+    map_bound: Option<String>,
     #[arg(long, value_name = "N", help = help("cpu_threads"), value_parser = checked("cpu_threads"))]
     cpu_threads: Option<String>,
 }
@@ -70,6 +72,7 @@ impl Args {
             ("dirty_bound", self.dirty_bound),
             ("dirty_bound_total", self.dirty_bound_total),
             ("cache", self.cache),
+            ("map_bound", self.map_bound),
             ("cpu_threads", self.cpu_threads),
         ];
         let given = Given {

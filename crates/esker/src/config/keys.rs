@@ -100,7 +100,7 @@ pub(super) const LOG: &str = "log";
 pub(super) const VOLUME: &str = "volume";
 
 /// Every setting, in the order in which they are shown. Those in tables come last, as TOML wants it.
-pub(crate) const KEYS: [Key; 11] = [
+pub(crate) const KEYS: [Key; 12] = [
     Key {
         name: DATA,
         flag: Some("--data"),
@@ -148,6 +148,14 @@ pub(crate) const KEYS: [Key; 11] = [
         preset: Preset::Value("256M"),
         help: "Memory for decoded frames",
         set: |config, text| size::parse(text).ok().map(|bytes| config.cache = bytes),
+    },
+    Key {
+        name: "map_bound",
+        flag: Some("--map-bound"),
+        kind: Kind::Bound,
+        preset: Preset::Value("1G"),
+        help: "Memory for the maps of all volumes together; at it, writes that make one grow wait",
+        set: |config, text| size::parse_bound(text).ok().map(|bytes| config.map_bound = bytes),
     },
     Key {
         name: "cpu_threads",

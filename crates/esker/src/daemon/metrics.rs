@@ -7,7 +7,10 @@ use esker_control::api::{
     FamilyKind::{self, Counter, Gauge},
     Figures, Histogram, Metrics, Sample, Value,
 };
-use esker_engine::fetch::{INDEX_CACHE_BYTES, PAGE_CACHE_BYTES};
+use esker_engine::{
+    core::map::MapMemory,
+    fetch::{INDEX_CACHE_BYTES, PAGE_CACHE_BYTES},
+};
 use esker_frontend::nbd::{Kind, Latency, Timed, Traffic};
 
 use crate::config::Prices;
@@ -25,8 +28,30 @@ pub(super) struct Look {
     pub(super) status: api::Status,
     pub(super) dirty_bytes: u64,
     pub(super) dirty_bytes_max: u64,
+    pub(super) maps: Maps,
     /// By volume.
     pub(super) traffic: BTreeMap<String, Traffic>,
+}
+
+/// The memory of all maps together.
+pub(super) struct Maps {
+    pub(super) bytes: u64,
+    pub(super) bound: u64,
+    pub(super) loaded: u64,
+    pub(super) evicted: u64,
+    pub(super) waits: u64,
+}
+
+impl From<&MapMemory> for Maps {
+    fn from(memory: &MapMemory) -> Maps {
+        Maps {
+            bytes: memory.used(),
+            bound: memory.bound(),
+            loaded: memory.loaded(),
+            evicted: memory.evicted(),
+            waits: memory.waits(),
+        }
+    }
 }
 
 /// One metric.
@@ -40,7 +65,7 @@ struct Metric {
     samples: fn(&Look) -> Vec<Sample>,
 }
 
-const METRICS: [Metric; 29] = [
+const METRICS: [Metric; 34] = [
     metric("esker_info", Gauge, &["version"], "Always 1; the label says which program runs", |look| {
         vec![sample([("version", &look.status.version)], 1.0)]
     }),
@@ -85,6 +110,29 @@ const METRICS: [Metric; 29] = [
     ),
     metric("esker_dirty_bound_bytes", Gauge, &[], "At so many, writes to all volumes wait", |look| {
         one(look.dirty_bytes_max as f64)
+    }),
+    metric("esker_map_bytes", Gauge, &[], "Memory of the maps of all volumes", |look| {
+        one(look.maps.bytes as f64)
+    }),
+    metric("esker_map_bound_bytes", Gauge, &[], "At so many, writes that make a map grow wait", |look| {
+        one(look.maps.bound as f64)
+    }),
+    metric(
+        "esker_map_leaves_loaded_total",
+        Counter,
+        &[],
+        "Times that the page of a leaf, of 8 MiB of a volume, was read into a map",
+        |look| one(look.maps.loaded as f64),
+    ),
+    metric(
+        "esker_map_leaves_evicted_total",
+        Counter,
+        &[],
+        "Times that a leaf was let go of, to be read again when somebody asks",
+        |look| one(look.maps.evicted as f64),
+    ),
+    metric("esker_map_waits_total", Counter, &[], "Times that a change waited for memory of maps", |look| {
+        one(look.maps.waits as f64)
     }),
     metric(
         "esker_volume_serving",

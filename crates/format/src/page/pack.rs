@@ -28,6 +28,8 @@ const TRAILER_MAGIC: &[u8; 8] = b"ESKRPKTR";
 const VERSION: u16 = 1;
 
 const HEADER_BYTES: usize = 128;
+/// Where the first page lies.
+pub const PACK_PAGES_AT: u64 = HEADER_BYTES as u64;
 const HEADER_FIELDS_BYTES: usize = START_BYTES + 16 + 16 + 16;
 const ENTRY_BYTES: usize = 1 + 8 + 4 + 32;
 const TRAILER_BYTES: usize = 128;

@@ -28,7 +28,7 @@ struct Arguments {
     bug: Option<String>,
 }
 
-const BUGS: [Bug; 16] = [
+const BUGS: [Bug; 19] = [
     Bug::ClaimDeleted,
     Bug::ClaimNotListed,
     Bug::StrayBelieved,
@@ -39,6 +39,9 @@ const BUGS: [Bug; 16] = [
     Bug::GapIsTorn,
     Bug::PublishedBlindly,
     Bug::BaseNotChecked,
+    Bug::EvictedEarly,
+    Bug::EvictedInLog,
+    Bug::PinIgnored,
     Bug::OverwrittenNotSealed,
     Bug::ReleasedEarly,
     Bug::SyncSkipped,

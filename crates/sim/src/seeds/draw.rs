@@ -48,6 +48,7 @@ impl Plan {
             dirty_bytes_max: *random.pick(&[128 << 10, 1 << 20, 8 << 20, 1 << 30]),
             heads_kept: *random.pick(&[1, 2, 5, 100]),
             seal_age: Duration::from_millis(*random.pick(&[0, 2_000, 20_000, 120_000])),
+            map_bytes_max: *random.pick(&[600, 6 << 10, 40 << 10, 1 << 30, 1 << 30]),
             ..small_limits()
         };
         let size_bytes = *random.pick(&[1 << 20, 2 << 20, 12 << 20]);

@@ -1,4 +1,4 @@
-//! Leaves: 2,048 blocks as sorted runs or as atomic words.
+//! Leaves: 2,048 blocks as sorted runs or as atomic words; `sparse` has both.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use esker_format::{
 };
 use esker_io::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Extent, Node, is_uniform};
+use super::{Extent, Node, is_uniform, mark::Mark};
 
 /// One word an entry; the words are raw addresses.
 pub(super) type Words = [AtomicU64; LEAF_BLOCKS as usize];
@@ -95,8 +95,23 @@ impl RunBuilder {
     }
 }
 
+/// The heap of the node that says the same as `runs`.
+pub(super) fn runs_bytes(runs: &[LeafRun]) -> usize {
+    node_of(runs, Mark::changed()).heap_bytes()
+}
+
+pub(super) fn packed(runs: &[LeafRun]) -> Box<[PackedRun]> {
+    runs.iter().map(PackedRun::new).collect()
+}
+
+/// A leaf of which nothing is known, but that behind its first `inside` blocks lie holes.
+pub(super) fn unloaded(inside: u64) -> Node {
+    let run = LeafRun { start: 0, blocks: inside as u16, address: Address::UNLOADED };
+    node_of(&[run], Mark::of_page())
+}
+
 /// The leaf node that says the same as `runs` in the least memory.
-pub(super) fn node_of(runs: &[LeafRun]) -> Node {
+pub(super) fn node_of(runs: &[LeafRun], mark: Mark) -> Node {
     match runs {
         [] => Node::HOLE,
         [one] if u64::from(one.blocks) == LEAF_BLOCKS && is_uniform_node(one.address) => {
@@ -107,9 +122,9 @@ pub(super) fn node_of(runs: &[LeafRun]) -> Node {
             for run in runs {
                 store(&mut words, u64::from(run.start)..u64::from(run.start + run.blocks), run.address);
             }
-            Node::Flat(words)
+            Node::Flat(words, mark)
         }
-        _ => Node::Runs(runs.iter().map(PackedRun::new).collect()),
+        _ => Node::Runs(packed(runs), mark),
     }
 }
 
@@ -120,27 +135,47 @@ fn is_uniform_node(address: Address) -> bool {
 /// Makes what is unloaded in a leaf what the runs of its page say, holes where they say nothing.
 pub(super) fn fill(node: &mut Node, runs: &[LeafRun]) {
     match node {
-        Node::Uniform(address) if *address == Address::UNLOADED => *node = node_of(runs),
+        Node::Uniform(address) if *address == Address::UNLOADED => *node = node_of(runs, Mark::of_page()),
         Node::Uniform(_) => {}
-        Node::Runs(old) => *node = node_of(&filled(old, runs)),
-        Node::Flat(words) => {
-            let unloaded = |word: &mut AtomicU64| *word.get_mut() == Address::UNLOADED.raw();
-            for run in runs {
-                for (i, word) in
-                    words[usize::from(run.start)..][..usize::from(run.blocks)].iter_mut().enumerate()
-                {
-                    if unloaded(word) {
-                        *word.get_mut() = run.address.plus(i as u64).raw();
-                    }
-                }
-            }
-            words
-                .iter_mut()
-                .filter_map(|word| unloaded(word).then_some(word))
-                .for_each(|word| *word.get_mut() = Address::HOLE.raw());
+        Node::Runs(old, mark) => {
+            let mark = std::mem::replace(mark, Mark::changed());
+            *node = node_of(&filled(old, runs), mark);
         }
+        Node::Sparse(sparse, mark) => {
+            let mark = std::mem::replace(mark, Mark::changed());
+            let base = packed(&filled(&sparse.base, runs));
+            *node = match sparse.remade(base, 0, 0..0) {
+                Some(filled) => Node::Sparse(filled, mark),
+                None => fill_words(sparse.words(), runs, mark),
+            };
+        }
+        Node::Flat(words, _) => fill_flat(words, runs),
         Node::Inner { .. } => unreachable!("leaves are at level 0"),
     }
+    if let Some(mark) = node.mark() {
+        mark.touch();
+    }
+}
+
+fn fill_words(mut words: Box<Words>, runs: &[LeafRun], mark: Mark) -> Node {
+    fill_flat(&mut words, runs);
+    Node::Flat(words, mark)
+}
+
+fn fill_flat(words: &mut Words, runs: &[LeafRun]) {
+    let unloaded = |word: &mut AtomicU64| *word.get_mut() == Address::UNLOADED.raw();
+    for run in runs {
+        let part = &mut words[usize::from(run.start)..][..usize::from(run.blocks)];
+        for (i, word) in part.iter_mut().enumerate() {
+            if unloaded(word) {
+                *word.get_mut() = run.address.plus(i as u64).raw();
+            }
+        }
+    }
+    words
+        .iter_mut()
+        .filter_map(|word| unloaded(word).then_some(word))
+        .for_each(|word| *word.get_mut() = Address::HOLE.raw());
 }
 
 /// Runs with what is unloaded replaced by what the page says there.
@@ -185,16 +220,26 @@ pub(super) fn store(words: &mut Words, range: Range<u64>, address: Address) {
 /// Publishes log positions to a range of words. Rule W4: a word that names a higher position stays.
 pub(super) fn publish(words: &Words, start: usize, blocks: usize, first: Address) {
     for (i, word) in words[start..start + blocks].iter().enumerate() {
-        let address = first.plus(i as u64);
-        let mut found = word.load(Ordering::Relaxed);
-        while !is_newer(found, address) {
-            // Release: who sees the position may read the record, which was written before.
-            match word.compare_exchange_weak(found, address.raw(), Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(other) => found = other,
-            }
+        publish_one(word, first.plus(i as u64));
+    }
+}
+
+/// Publishes a log position to one word.
+#[inline]
+pub(super) fn publish_one(word: &AtomicU64, address: Address) {
+    let mut found = word.load(Ordering::Relaxed);
+    while !is_newer(found, address) {
+        // Release: who sees the position may read the record, which was written before.
+        match word.compare_exchange_weak(found, address.raw(), Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => break,
+            Err(other) => found = other,
         }
     }
+}
+
+/// Whether an entry names the log.
+pub(super) fn names_log(words: &mut Words) -> bool {
+    words.iter_mut().any(|word| Address::from_raw(*word.get_mut()).is_log())
 }
 
 /// Whether the word found names a log position above that of `address`, which is in the log too.

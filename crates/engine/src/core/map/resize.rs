@@ -48,6 +48,7 @@ impl Map {
             self.level += 1;
         }
         self.blocks = blocks;
+        self.report();
     }
 
     /// Makes the map smaller.
@@ -63,6 +64,7 @@ impl Map {
             self.level -= 1;
         }
         self.blocks = blocks;
+        self.report();
         garbage
     }
 }
@@ -74,7 +76,8 @@ impl Node {
         if let Node::Uniform(Address::HOLE) = old {
             return;
         }
-        let (children, below_bytes) = self.split();
+        let (children, below_bytes, mark) = self.split();
+        mark.change();
         *below_bytes = old.heap_bytes();
         children[0] = old;
     }
@@ -82,7 +85,7 @@ impl Node {
     /// Becomes its first child; gives what is left.
     fn sink(&mut self) -> Node {
         let mut old = std::mem::replace(self, Node::HOLE);
-        if let Node::Inner { children, below_bytes } = &mut old {
+        if let Node::Inner { children, below_bytes, .. } = &mut old {
             *below_bytes -= children[0].heap_bytes();
             *self = std::mem::replace(&mut children[0], Node::HOLE);
         }

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod evict;
+
 const PEBIBYTE: u64 = (1 << 50) / BLOCK_BYTES as u64;
 /// A few leaves, the last one cut off.
 const SMALL: u64 = 3 * LEAF_BLOCKS + 700;
@@ -46,16 +48,21 @@ fn recount(node: &Node, level: u8) -> usize {
             assert!(is_uniform(*address) || *address == Address::UNLOADED);
             0
         }
-        Node::Runs(runs) => {
+        Node::Runs(runs, _) => {
             assert_eq!(level, 0);
             assert!(!runs.is_empty() && runs.len() <= leaf::RUNS_MAX);
             12 * runs.len()
         }
-        Node::Flat(words) => {
+        Node::Sparse(sparse, _) => {
+            assert_eq!(level, 0);
+            assert!(sparse.heap_bytes() < 8 * LEAF_BLOCKS as usize);
+            32 + 12 * sparse.base.len() + 10 * sparse.places()
+        }
+        Node::Flat(words, _) => {
             assert_eq!(level, 0);
             8 * words.len()
         }
-        Node::Inner { children, below_bytes } => {
+        Node::Inner { children, below_bytes, .. } => {
             let below: usize = children.iter().map(|child| recount(child, level - 1)).sum();
             assert_eq!(below, *below_bytes);
             24 * children.len() + below
@@ -251,14 +258,14 @@ impl Model {
             Step::FillTop => self.fill_top(map),
             Step::Inflate { lba, blocks } => {
                 map.inflate(lba, blocks);
-                assert!(map.is_flat(lba, blocks));
+                assert!(map.prepare(lba, blocks));
             }
             Step::Deflate { leaf } => self.deflate(map, leaf),
         }
     }
 
     fn late(&mut self, map: &Map, lba: u64, blocks: u64, behind: u64) {
-        if !map.is_flat(lba, blocks) {
+        if !map.prepare(lba, blocks) {
             return;
         }
         let first = self.position.saturating_sub(behind * 100_000);
@@ -327,13 +334,14 @@ impl Model {
     fn deflate(&self, map: &mut Map, leaf: u64) {
         let lba = leaf * LEAF_BLOCKS;
         let blocks = LEAF_BLOCKS.min(SMALL - lba);
-        let flat = map.is_flat(lba, 1);
+        let has_words = matches!(map.leaf_of(lba), Node::Flat(..) | Node::Sparse(..));
         let in_log = self.blocks[lba as usize..(lba + blocks) as usize].iter().any(|a| a.is_log());
         let before = map.memory_bytes();
         let done = map.deflate(leaf);
-        assert!(!done || (flat && !in_log && map.memory_bytes() < before));
+        assert!(!done || (has_words && !in_log && map.memory_bytes() < before));
         let runs = self.extents(lba, blocks).iter().filter(|e| e.address != Address::HOLE).count();
-        assert!(done || !flat || in_log || runs > leaf::RUNS_MAX);
+        let smaller = runs <= leaf::RUNS_MAX && 12 * runs < map.leaf_of(lba).heap_bytes();
+        assert!(done || !has_words || in_log || !smaller);
     }
 }
 
@@ -375,7 +383,7 @@ fn a_new_map_is_one_hole() {
         let map = Map::new(blocks);
         assert_eq!(extents(&map, 0, blocks), [extent(0, blocks, Address::HOLE)]);
         assert_eq!(map.memory_bytes(), size_of::<Map>());
-        assert!(!map.is_flat(0, blocks.min(10)));
+        assert!(!map.prepare(0, blocks.min(10)));
     }
 }
 
@@ -583,14 +591,14 @@ fn many_runs_become_words_when_those_are_smaller() {
     for lba in 0..LEAF_BLOCKS {
         map.apply_run(&data(lba, 1, 3 * lba as u16), segment(1));
     }
-    assert!(map.is_flat(0, 1) && !map.deflate(0));
+    assert!(map.prepare(0, 1) && !map.deflate(0));
     assert_eq!(map.get(100), slot(1, 300));
     map.apply_run(&data(0, LEAF_BLOCKS, 0), segment(2));
     assert_eq!(map.memory_bytes(), size_of::<Map>() + 12);
 }
 
 #[test]
-#[should_panic(expected = "only flat leaves are published to")]
+#[should_panic(expected = "only prepared leaves are published to")]
 fn publishing_to_runs_is_refused() {
     Map::new(SMALL).publish(0, 1, LogPosition(4096));
 }

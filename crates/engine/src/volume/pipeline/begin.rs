@@ -98,12 +98,22 @@ impl Pipeline {
     pub(super) fn begin_checkpoint(&mut self) {
         let Some(chain) = &self.chain else { return };
         let tail = chain.newest().tail.len();
-        if tail >= CHECKPOINT_AT || (tail > 0 && self.hurries()) {
+        if tail >= self.checkpoint_at() || (tail > 0 && self.hurries()) {
             let changes: Vec<_> = self.tail.iter().map(|index| (index.id, index.clone())).collect();
             let head = chain.newest();
             assert_eq!(head.tail.len(), changes.len(), "the indexes at hand are those of the tail");
             let (old, sequence) = (StoredMap::of(head), head.covered());
             self.checkpoint = Some(Box::pin(write_pages(self.volume.clone(), old, changes, sequence)));
+        }
+    }
+
+    /// Sooner when maps are short of memory: leaves that are in no root stay.
+    fn checkpoint_at(&self) -> usize {
+        let memory = self.volume.pool.maps().memory();
+        match (memory.is_full(), memory.is_short()) {
+            (true, _) => 1,
+            (false, true) => CHECKPOINT_AT / 4,
+            (false, false) => CHECKPOINT_AT,
         }
     }
 

@@ -66,6 +66,7 @@ impl Settings {
             limits: Limits {
                 dirty_bytes_max: config.dirty_bound,
                 daemon_dirty_bytes_max: config.dirty_bound_total,
+                map_bytes_max: config.map_bound,
                 ..Limits::default()
             },
             cache_bytes: usize::try_from(config.cache).unwrap_or(usize::MAX),

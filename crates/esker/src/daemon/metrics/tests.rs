@@ -15,6 +15,7 @@ fn look() -> Look {
         status: serde_json::from_str(text).unwrap(),
         dirty_bytes: 7,
         dirty_bytes_max: 8,
+        maps: Maps { bytes: 21, bound: 22, loaded: 23, evicted: 24, waits: 25 },
         traffic: [("demo".to_owned(), traffic)].into(),
     }
 }
@@ -47,6 +48,11 @@ fn numbers_are_under_their_names() {
         ("esker_store_sent_bytes_total", &[], 6.0),
         ("esker_store_received_bytes_total", &[], 7.0),
         ("esker_dirty_bytes", &[], 7.0),
+        ("esker_map_bytes", &[], 21.0),
+        ("esker_map_bound_bytes", &[], 22.0),
+        ("esker_map_leaves_loaded_total", &[], 23.0),
+        ("esker_map_leaves_evicted_total", &[], 24.0),
+        ("esker_map_waits_total", &[], 25.0),
         ("esker_volume_serving", &[("volume", "demo")], 1.0),
         ("esker_volume_serving", &[("volume", "gone")], 0.0),
         ("esker_volume_dirty_bytes", &[("volume", "demo")], 4096.0),
