@@ -4,6 +4,7 @@
 //! ones, those that somebody else fetches are waited for, the others are grouped into few ranged GETs
 //! → verify and decompress → cache → copy. Segments and packs never change, so no cached thing is ever stale.
 
+mod bulk;
 mod flight;
 mod frames;
 mod index;

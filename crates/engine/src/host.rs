@@ -1,5 +1,7 @@
 //! One run of a daemon: a pool, a local directory, and the volumes that are open.
 
+mod reclaim;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use esker_format::{
@@ -8,7 +10,10 @@ use esker_format::{
     name::NameState,
     property::Properties,
 };
-use esker_io::{BoxFuture, sync::Mutex};
+use esker_io::{
+    BoxFuture,
+    sync::{Mutex, atomic::AtomicBool},
+};
 
 use crate::{
     EngineError, Result,
@@ -33,6 +38,9 @@ pub struct Host {
     budget: Arc<Budget>,
     spawn: Spawn,
     volumes: Mutex<BTreeMap<String, Slot>>,
+    rounds: Mutex<reclaim::Rounds>,
+    /// Rounds of reclaim end early.
+    stopping: AtomicBool,
 }
 
 /// What this run has under a name.
@@ -52,7 +60,8 @@ impl Host {
         let ids = Arc::new(SegmentIds::new(pool.clone(), run));
         let volumes = Mutex::new(BTreeMap::new());
         let budget = Arc::new(Budget::new(limits.daemon_dirty_bytes_max));
-        Self { pool, ids, owner: Owner { run, directory }, limits, budget, spawn, volumes }
+        let (rounds, stopping) = (Mutex::default(), AtomicBool::new(false));
+        Self { pool, ids, owner: Owner { run, directory }, limits, budget, spawn, volumes, rounds, stopping }
     }
 
     /// The pool.

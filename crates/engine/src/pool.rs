@@ -4,7 +4,7 @@ mod heads;
 mod names;
 mod probe;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use esker_format::{
@@ -25,6 +25,7 @@ pub use probe::{ProbeLine, probe};
 use crate::{
     EngineError, Result,
     fetch::Fetcher,
+    reclaim::Uses,
     upload::{Settled, after, settle},
 };
 
@@ -42,6 +43,7 @@ pub struct Pool {
     world: World,
     record: PoolRecord,
     fetcher: Fetcher,
+    uses: Arc<Uses>,
 }
 
 impl Pool {
@@ -86,7 +88,7 @@ impl Pool {
 
     fn of(world: World, record: PoolRecord, cache_bytes: usize) -> Pool {
         let fetcher = Fetcher::new(world.clone(), record.pool, cache_bytes);
-        Pool { world, record, fetcher }
+        Pool { world, record, fetcher, uses: Arc::default() }
     }
 
     /// The edges it works with.
@@ -107,6 +109,11 @@ impl Pool {
     /// The reader of its objects.
     pub fn fetcher(&self) -> &Fetcher {
         &self.fetcher
+    }
+
+    /// What this run uses that no head needs to name.
+    pub fn uses(&self) -> &Arc<Uses> {
+        &self.uses
     }
 
     /// Makes an empty volume and binds a name to it. A crash in between leaves a volume without a name,

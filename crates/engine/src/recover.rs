@@ -132,7 +132,9 @@ pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Re
     }
     let (map, _) = committed_map(&pool, &newest.head).await?;
     let identity = identity(&pool, name, &newest.head);
-    Ok(Arc::new(Volume::new(identity, pool, map, None)))
+    let volume = Arc::new(Volume::new(identity, pool.clone(), map, None));
+    pool.uses().reads(&volume, newest.head);
+    Ok(volume)
 }
 
 /// The settings of a volume after inheritance.

@@ -20,6 +20,7 @@ use std::{
     env::VarError,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -51,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) dirty_bound_total: u64,
     pub(crate) cache: u64,
     pub(crate) cpu_threads: u16,
+    pub(crate) grace: Duration,
     pub(crate) log: String,
     pub(crate) prices: Prices,
     /// Empty: all that are free.
@@ -76,6 +78,7 @@ impl Config {
             dirty_bound_total: 0,
             cache: 0,
             cpu_threads: 0,
+            grace: Duration::ZERO,
             log: String::new(),
             prices: Prices::default(),
             volumes: Vec::new(),

@@ -8,6 +8,7 @@ mod book;
 mod change;
 mod open;
 mod probe;
+mod reclaim;
 mod size;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
@@ -133,6 +134,8 @@ pub struct Lab {
     ended: bool,
     /// The pool is being made.
     pool_lost: bool,
+    /// Rounds of reclaim were made: every root has to be readable.
+    reclaims: bool,
 }
 
 impl Lab {
@@ -163,6 +166,7 @@ impl Lab {
             may_be_gone: false,
             ended: false,
             pool_lost: false,
+            reclaims: false,
         };
         lab.make_pool(&mut random);
         lab.create_volume(VOLUME)?;
@@ -309,6 +313,9 @@ impl Lab {
 
     /// Everything that a volume's heads name is there and whole (I5).
     pub fn check_pool(&mut self) -> Outcome {
+        if self.reclaims {
+            self.check_roots()?;
+        }
         self.audit(async |pool: Arc<Pool>| {
             let report = esker_engine::check::check(&pool, &[], |_, _| ()).await;
             let problems = report.map_err(|error| error.to_string())?.problems;

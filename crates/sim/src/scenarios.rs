@@ -2,6 +2,7 @@
 
 mod local;
 mod owners;
+mod reclaim;
 mod resize;
 mod store;
 mod zombies;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(owners::all());
     all.extend(zombies::all());
     all.extend(resize::all());
+    all.extend(reclaim::all());
     all
 }
 

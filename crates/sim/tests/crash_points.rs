@@ -66,4 +66,13 @@ scenarios! {
     shrink "shrink",
     resize_unloaded "resize-unloaded",
     resize_and_takeover "resize-and-takeover",
+    reclaim "reclaim",
+    reclaim_in_flight "reclaim-in-flight",
+    reclaim_hop "reclaim-hop",
+    reclaim_unreadable "reclaim-unreadable",
+    reclaim_other_reader "reclaim-other-reader",
+    reclaim_own_reader "reclaim-own-reader",
+    reclaim_late_head "reclaim-late-head",
+    reclaim_takeover "reclaim-takeover",
+    reclaim_deleted "reclaim-deleted",
 }

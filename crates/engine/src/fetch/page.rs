@@ -60,7 +60,7 @@ impl Fetcher {
         }
     }
 
-    async fn get_page(&self, (reference, level, index): &PageKey) -> Result<Page> {
+    pub(super) async fn get_page(&self, (reference, level, index): &PageKey) -> Result<Page> {
         let name = names::pack(reference.pack);
         let (start, bytes) = (reference.offset, reference.bytes);
         let place = format!("{name} at bytes {start} to {}", start.saturating_add(u64::from(bytes)));

@@ -36,7 +36,7 @@ use crate::{
     EngineError, Result,
     commit::{Chain, NewRoot},
     core::{heads::HeadFacts, policy::Yield},
-    reclaim,
+    reclaim::{self, InFlight},
 };
 
 /// What one round of the loop waits for.
@@ -56,6 +56,8 @@ struct CommitEnd {
     root: Option<NewRoot>,
     /// The head says another size.
     resized: bool,
+    /// What the head names, if it came to be: until its outcome is known.
+    held: Vec<Arc<InFlight>>,
 }
 
 /// What a pipeline begins with.
@@ -209,8 +211,12 @@ impl Pipeline {
     }
 
     fn committed(&mut self, writer: &Writer, end: CommitEnd) -> Result<()> {
-        let CommitEnd { chain, outcome, done, root, resized } = end;
-        outcome?;
+        let CommitEnd { chain, outcome, done, root, resized, held } = end;
+        if let Err(error) = outcome {
+            // The head may have arrived, or still may.
+            held.into_iter().for_each(InFlight::keep);
+            return Err(error);
+        }
         let head = chain.newest();
         *writer.committed.lock() = Committed {
             number: head.number,

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use esker_format::{
+    Bulk,
     address::Address,
     chunk::RecordKind,
     ids::{AttemptId, LogPosition, PackId, SegmentId},
@@ -16,6 +17,7 @@ use crate::{
     EngineError, Result, checkpoint,
     commit::{NewRoot, Resized, Uploaded},
     log::Cut,
+    reclaim::InFlight,
     seal::{Move, Progress, Sealing},
     upload,
 };
@@ -33,6 +35,7 @@ pub(super) struct Done {
     pub(super) end: u64,
     pub(super) blocks: u64,
     pub(super) facts: CutFacts,
+    pub(super) held: Arc<InFlight>,
 }
 
 /// What is known of a seal from its cut.
@@ -68,6 +71,7 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, facts: CutFacts, cut: C
     let world = volume.pool.world();
     let writer = volume.writer.as_ref().expect("only writers seal");
     let id = insist(&volume, || writer.ids.next()).await?;
+    let held = Arc::new(volume.pool.uses().hold(Bulk::Segment(id)));
     let mut salt = [0; 32];
     world.random.fill(&mut salt);
     let attempt = AttemptId(world.random.id());
@@ -88,7 +92,15 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, facts: CutFacts, cut: C
     };
     let index = Arc::new(sealed.encoded.index.clone());
     let uploaded = upload::segment(world, sealed.id, sealed.encoded, || volume.gives_up()).await?;
-    Ok(Done { uploaded, index, moves: sealed.moves, end: sealed.end, blocks: sealed.blocks_written, facts })
+    Ok(Done {
+        uploaded,
+        index,
+        moves: sealed.moves,
+        end: sealed.end,
+        blocks: sealed.blocks_written,
+        facts,
+        held,
+    })
 }
 
 /// The cut without records that later writes have overwritten to the last block: what rule W6 forbids. Its ends
@@ -174,8 +186,8 @@ pub(super) async fn write_pages(
         Ok((pages, root))
     })
     .await?;
-    put_pages(&volume, pages).await?;
-    Ok(NewRoot { root, sequence })
+    let held = put_pages(&volume, pages).await?;
+    Ok(NewRoot { root, sequence, held })
 }
 
 /// Writes the pages that a root of another height needs; returns the root.
@@ -188,8 +200,8 @@ pub(super) async fn write_root(volume: &Arc<Volume>, old: StoredMap, size_bytes:
         Ok((pages, root))
     })
     .await?;
-    put_pages(volume, pages).await?;
-    Ok(Resized { size_bytes, root })
+    let held = put_pages(volume, pages).await?;
+    Ok(Resized { size_bytes, root, held })
 }
 
 fn new_pack(volume: &Volume) -> PackWriter {
@@ -197,9 +209,12 @@ fn new_pack(volume: &Volume) -> PackWriter {
     PackWriter::new(volume.pool.id(), PackId(random.id()), AttemptId(random.id()))
 }
 
-async fn put_pages(volume: &Volume, pages: PackWriter) -> Result<()> {
-    if !pages.is_empty() {
-        upload::pack(volume.pool.world(), pages.id(), pages.finish(), || volume.gives_up()).await?;
+/// What it returns holds the pack until a head names it.
+async fn put_pages(volume: &Volume, pages: PackWriter) -> Result<Option<Arc<InFlight>>> {
+    if pages.is_empty() {
+        return Ok(None);
     }
-    Ok(())
+    let held = volume.pool.uses().hold(Bulk::Pack(pages.id()));
+    upload::pack(volume.pool.world(), pages.id(), pages.finish(), || volume.gives_up()).await?;
+    Ok(Some(Arc::new(held)))
 }

@@ -60,6 +60,8 @@ pub(crate) struct Args {
     cache: Option<String>,
     #[arg(long, value_name = "N", help = help("cpu_threads"), value_parser = checked("cpu_threads"))]
     cpu_threads: Option<String>,
+    #[arg(long, value_name = "TIME", help = help("grace"), value_parser = checked("grace"))]
+    grace: Option<String>,
 }
 
 impl Args {
@@ -71,6 +73,7 @@ impl Args {
             ("dirty_bound_total", self.dirty_bound_total),
             ("cache", self.cache),
             ("cpu_threads", self.cpu_threads),
+            ("grace", self.grace),
         ];
         let given = Given {
             file: self.config,
@@ -116,13 +119,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
                 // Whoever started this may not read it any more.
                 let _ = say(&ready(&started, &nbd));
                 server = Some(nbd);
+                let reclaim = tokio::spawn(daemon.clone().reclaim_for_ever());
                 signals.next().await;
+                // A round may end after any of its steps.
+                reclaim.abort();
             }
             Err(error) => failed = Some(error),
         }
     }
     opening.abort();
     daemon.set_state(DaemonState::Draining);
+    daemon.host.stop_reclaim();
     let exit = stop(&started, &selected, server, &mut signals).await;
     drop(control);
     match failed {
