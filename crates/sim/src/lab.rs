@@ -134,7 +134,7 @@ pub struct Lab {
     ended: bool,
     /// The pool is being made.
     pool_lost: bool,
-    /// Rounds of reclaim were made: every root has to be readable.
+    /// Rounds of reclaim were made.
     reclaims: bool,
 }
 
@@ -313,9 +313,7 @@ impl Lab {
 
     /// Everything that a volume's heads name is there and whole (I5).
     pub fn check_pool(&mut self) -> Outcome {
-        if self.reclaims {
-            self.check_roots()?;
-        }
+        self.check_roots_after_reclaim()?;
         self.audit(async |pool: Arc<Pool>| {
             let report = esker_engine::check::check(&pool, &[], |_, _| ()).await;
             let problems = report.map_err(|error| error.to_string())?.problems;

@@ -30,10 +30,12 @@ const PAGES_AT_ONCE: usize = 256;
 const HEADS_AT_ONCE: usize = 16;
 
 /// Who wrote a volume's newest head.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Newest {
     pub(super) kind: HeadKind,
     pub(super) run: RunId,
+    /// Numbers below or above it that no history goes through.
+    strays: Vec<u64>,
 }
 
 /// What was reached so far.
@@ -63,36 +65,54 @@ impl Mark {
         self.pages.len() as u64
     }
 
-    /// Marks what the listed heads reach, as far as it is not marked. False when heads came and went meanwhile, so that
-    /// a volume's newest one was not seen: list again.
-    pub(super) async fn add(&mut self, pool: &Pool, listed: &Listed) -> Result<bool> {
+    /// Looks who wrote the newest head of each volume of which a listed head was not looked at. False when heads came
+    /// and went meanwhile, so that a volume's newest one was not seen: list again.
+    pub(super) async fn look(&mut self, pool: &Pool, listed: &Listed) -> Result<bool> {
         let mut all_seen = true;
         for (volume, numbers) in listed {
-            let new = numbers.iter().any(|number| !self.heads.contains(&(*volume, *number)));
-            if new && !self.add_volume(pool, *volume, numbers).await? {
-                all_seen = false;
+            if !self.has_new(*volume, numbers) {
+                continue;
+            }
+            match pool.newest_of(*volume, numbers).await {
+                Err(error) => self.pass_over(stopped_by(&names::heads(*volume), error))?,
+                Ok(None) => all_seen = false,
+                Ok(Some(newest)) => {
+                    let (kind, run) = (newest.head.kind, newest.head.run);
+                    self.newest.insert(*volume, Newest { kind, run, strays: newest.strays });
+                }
             }
         }
         Ok(all_seen)
     }
 
-    async fn add_volume(&mut self, pool: &Pool, volume: VolumeId, numbers: &[u64]) -> Result<bool> {
-        let newest = match pool.newest_of(volume, numbers).await {
-            Err(error) => return self.unreadable(volume, numbers, error),
-            Ok(None) => return Ok(false),
-            Ok(Some(newest)) => newest,
-        };
-        let head = &newest.head;
-        self.newest.insert(volume, Newest { kind: head.kind, run: head.run });
-        let fresh = numbers.iter().copied().filter(|number| !self.heads.contains(&(volume, *number)));
-        // Rule H3: a stray is no root, or one would stop reclaim for ever.
-        let (strays, fresh): (Vec<u64>, Vec<u64>) = fresh.partition(|number| newest.strays.contains(number));
-        self.heads.extend(strays.into_iter().map(|number| (volume, number)));
-        // Rule H6: of a deleted volume nothing is a root.
-        if head.kind == HeadKind::Deleted {
-            self.heads.extend(fresh.into_iter().map(|number| (volume, number)));
-            return Ok(true);
+    fn has_new(&self, volume: VolumeId, numbers: &[u64]) -> bool {
+        numbers.iter().any(|number| !self.heads.contains(&(volume, *number)))
+    }
+
+    /// Marks what the listed heads reach, as far as it is not marked. All were looked at.
+    pub(super) async fn add(&mut self, pool: &Pool, listed: &Listed) -> Result<()> {
+        for (volume, numbers) in listed {
+            if let Some(newest) = self.newest.get(volume).cloned().filter(|_| self.has_new(*volume, numbers))
+            {
+                self.add_volume(pool, *volume, numbers, &newest).await?;
+            }
         }
+        Ok(())
+    }
+
+    async fn add_volume(
+        &mut self,
+        pool: &Pool,
+        volume: VolumeId,
+        numbers: &[u64],
+        newest: &Newest,
+    ) -> Result<()> {
+        let fresh = numbers.iter().copied().filter(|number| !self.heads.contains(&(volume, *number)));
+        // Rule H3: a stray is no root, or one would stop reclaim for ever. Rule H6: of a deleted volume nothing is.
+        let deleted = newest.kind == HeadKind::Deleted;
+        let (none, fresh): (Vec<u64>, Vec<u64>) =
+            fresh.partition(|number| deleted || newest.strays.contains(number));
+        self.heads.extend(none.into_iter().map(|number| (volume, number)));
         let gets = fresh.into_iter().map(|number| async move { (number, pool.head(volume, number).await) });
         let gets = gets.collect::<Vec<_>>();
         let mut gets = stream::iter(gets).buffered(HEADS_AT_ONCE);
@@ -106,7 +126,7 @@ impl Mark {
             }
             self.heads.insert((volume, number));
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Marks what a head reaches.
@@ -166,12 +186,6 @@ impl Mark {
             self.reached.insert(Bulk::Pack(reference.pack));
             waiting.push((place, reference));
         }
-    }
-
-    fn unreadable(&mut self, volume: VolumeId, numbers: &[u64], error: EngineError) -> Result<bool> {
-        self.pass_over(stopped_by(&names::heads(volume), error))?;
-        self.heads.extend(numbers.iter().map(|number| (volume, *number)));
-        Ok(true)
     }
 
     /// Rule R13: a root that cannot be read ends the round.

@@ -211,9 +211,10 @@ impl Round<'_> {
             for head in self.pool.uses().read() {
                 mark.root(self.pool, &head, "a volume that is open here for reading").await?;
             }
-            let heads = self.heads().await?;
+            let heads = self.heads(&mark).await?;
+            let all_seen = mark.look(self.pool, &heads).await?;
             self.refuse_others(&mark, &heads).await?;
-            if mark.covers(&heads) {
+            if all_seen && mark.covers(&heads) {
                 report.volumes =
                     mark.newest.values().filter(|newest| newest.kind != HeadKind::Deleted).count() as u64;
                 (report.roots, report.pages) = (mark.roots, mark.pages());
@@ -234,14 +235,22 @@ impl Round<'_> {
         )))
     }
 
-    async fn heads(&self) -> Result<Listed> {
+    /// A LIST of all heads. Heads of a volume that is written now come and go: of those it is asked again by itself, for
+    /// that is one page, and one page shows its newest head (rule H9).
+    async fn heads(&self, mark: &Mark) -> Result<Listed> {
         let mut heads = Listed::new();
         for object in self.pool.fetcher().list(&names::volumes()).await? {
             if let Some(ObjectName::Head { volume, number }) = names::parse(&object.name) {
                 heads.entry(volume).or_default().push(number);
             }
         }
-        heads.values_mut().for_each(|numbers| numbers.sort_unstable());
+        for (volume, numbers) in &mut heads {
+            let written = |kind| !matches!(kind, HeadKind::Released | HeadKind::Deleted);
+            match mark.newest.get(volume) {
+                Some(newest) if written(newest.kind) => *numbers = self.pool.head_numbers(*volume).await?,
+                _ => numbers.sort_unstable(),
+            }
+        }
         Ok(heads)
     }
 

@@ -12,7 +12,7 @@ use crate::{EngineError, Result};
 
 const DIRECTORY: &str = "reclaim";
 /// A longer file was not written here.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+const FILE_BYTES_MAX: u64 = 128 << 20;
 
 /// The list that the last round left. One that was cut off while it was written gives way to the one before.
 pub(super) fn load(world: &World, pool: PoolId) -> Option<WaitingList> {

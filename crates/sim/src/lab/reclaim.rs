@@ -87,6 +87,11 @@ impl Lab {
         self.reached().map(drop)
     }
 
+    /// The same, once a round was begun.
+    pub(super) fn check_roots_after_reclaim(&mut self) -> Outcome {
+        if self.reclaims { self.check_roots() } else { Ok(()) }
+    }
+
     /// Nothing is there that no head reaches (I7).
     pub fn check_no_garbage(&mut self) -> Outcome {
         let reached = self.reached()?;
