@@ -134,7 +134,6 @@ pub struct Lab {
     ended: bool,
     /// The pool is being made.
     pool_lost: bool,
-    /// Rounds of reclaim were made.
     reclaims: bool,
 }
 
