@@ -2,6 +2,7 @@
 //! daemon killed, and requests counted.
 #![forbid(unsafe_code)]
 
+pub mod azurite;
 pub mod block;
 pub mod client;
 pub mod control;

@@ -289,6 +289,56 @@ pub struct ResizeVolume {
     pub size_bytes: u64,
 }
 
+/// Asks for a round of reclaim.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReclaimPool {
+    /// Look only.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Delete however much of the pool it is.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Objects of the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objects {
+    /// How many.
+    pub objects: u64,
+    /// Their size.
+    pub bytes: u64,
+}
+
+/// What a round of reclaim found and did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reclaimed {
+    /// Nothing was deleted, for that was not asked.
+    pub dry_run: bool,
+    /// How long dead objects stay.
+    pub grace_ms: u64,
+    /// Volumes that are not deleted.
+    pub volumes: u64,
+    /// Heads and readers from which was looked.
+    pub roots: u64,
+    /// Pages that were read.
+    pub pages: u64,
+    /// What they reach.
+    pub live: Objects,
+    /// Uploaded, and not committed yet.
+    pub in_flight: Objects,
+    /// Dead, and not for the grace yet.
+    pub waiting: Objects,
+    /// How long until the next of them is due.
+    pub next_due_ms: Option<u64>,
+    /// Dead for the grace, and still there.
+    pub due: Objects,
+    /// Deleted.
+    pub deleted: Objects,
+    /// Heads of deleted volumes that were deleted.
+    pub heads_deleted: u64,
+}
+
 /// Asks for a volume to be served.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

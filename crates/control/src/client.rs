@@ -19,7 +19,7 @@ use crate::{ApiError, ErrorKind, Result, api, error::ErrorBody};
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// How long a question may take.
 const ASK: Duration = Duration::from_secs(60);
-/// How long a request may take that changes something: it waits for the store.
+/// How long a request may take that changes something: it waits for the store. What takes longer goes on in the daemon.
 const CHANGE: Duration = Duration::from_secs(600);
 
 /// Speaks with the daemon behind a socket. Each call is a connection of its own.
@@ -79,6 +79,11 @@ impl Client {
     /// Gives a volume another size.
     pub async fn resize(&self, name: &str, request: &api::ResizeVolume) -> Result<api::Volume> {
         self.send(Method::POST, &of_volume(name, "/resize")?, Some(request)).await
+    }
+
+    /// Has the daemon make a round of reclaim.
+    pub async fn reclaim(&self, request: &api::ReclaimPool) -> Result<api::Reclaimed> {
+        self.send(Method::POST, "/v1/reclaim", Some(request)).await
     }
 
     /// Has the daemon serve a volume.

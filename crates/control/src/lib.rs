@@ -58,6 +58,8 @@ pub trait Daemon: Send + Sync + 'static {
     fn delete(self: Arc<Self>, name: String) -> Answer<api::Deleted>;
     /// Gives a volume that is served another size.
     fn resize(self: Arc<Self>, name: String, request: api::ResizeVolume) -> Answer<api::Volume>;
+    /// Makes a round of reclaim.
+    fn reclaim(self: Arc<Self>, request: api::ReclaimPool) -> Answer<api::Reclaimed>;
     /// Serves a volume.
     fn open(self: Arc<Self>, name: String, request: api::OpenVolume) -> Answer<api::Opened>;
 }

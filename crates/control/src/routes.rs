@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     ApiError, Daemon, ErrorKind, Limits, Result,
-    api::{CreateVolume, OpenVolume, ResizeVolume},
+    api::{CreateVolume, OpenVolume, ReclaimPool, ResizeVolume},
     error::ErrorBody,
     exposition::{self, exposition},
 };
@@ -31,6 +31,7 @@ enum Route {
     Volume(String),
     Open(String),
     Resize(String),
+    Reclaim,
 }
 
 impl Route {
@@ -43,6 +44,7 @@ impl Route {
             ("status", None, ..) => Route::Status,
             ("requests", None, ..) => Route::Requests,
             ("metrics", None, ..) => Route::Metrics,
+            ("reclaim", None, ..) => Route::Reclaim,
             ("volumes", None, ..) => Route::Volumes,
             ("volumes", Some(name), None, _) if !name.is_empty() => Route::Volume(name.to_owned()),
             ("volumes", Some(name), Some("open"), None) if !name.is_empty() => Route::Open(name.to_owned()),
@@ -60,7 +62,7 @@ impl Route {
             Route::Status | Route::Requests | Route::Metrics | Route::Exposition => "GET",
             Route::Volumes => "GET, POST",
             Route::Volume(_) => "GET, DELETE",
-            Route::Open(_) | Route::Resize(_) => "POST",
+            Route::Open(_) | Route::Resize(_) | Route::Reclaim => "POST",
         }
     }
 }
@@ -74,7 +76,7 @@ pub(crate) async fn answer(
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else {
         let message = format!(
-            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes"
+            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, reclaim"
         );
         return failure(&ApiError::new(ErrorKind::NotFound, message));
     };
@@ -92,6 +94,10 @@ pub(crate) async fn answer(
         (&Method::DELETE, Route::Volume(name)) => call(daemon.delete(name.clone())).await,
         (&Method::POST, Route::Volumes) => match body::<CreateVolume>(request, limits).await {
             Ok(wanted) => call(daemon.create(wanted)).await,
+            Err(error) => Err(error),
+        },
+        (&Method::POST, Route::Reclaim) => match body::<ReclaimPool>(request, limits).await {
+            Ok(wanted) => call(daemon.reclaim(wanted)).await,
             Err(error) => Err(error),
         },
         (&Method::POST, Route::Open(name)) => match body::<OpenVolume>(request, limits).await {

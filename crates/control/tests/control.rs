@@ -73,6 +73,11 @@ impl Daemon for Fake {
         Box::pin(async { Ok(a_volume(name)) })
     }
 
+    fn reclaim(self: Arc<Self>, request: api::ReclaimPool) -> Answer<api::Reclaimed> {
+        assert!(request.dry_run);
+        fail(ErrorKind::Invalid, "not alone")
+    }
+
     fn open(self: Arc<Self>, _name: String, request: api::OpenVolume) -> Answer<api::Opened> {
         assert_eq!(request.discard_after, Some(7));
         fail(ErrorKind::Damaged, "still damaged")

@@ -115,7 +115,7 @@ pub async fn load(
 }
 
 /// Where the top page of a map of `size_blocks` blocks stands.
-fn top(size_blocks: u64) -> Place {
+pub(crate) fn top(size_blocks: u64) -> Place {
     Place { level: page::height(size_blocks) - 1, index: 0 }
 }
 

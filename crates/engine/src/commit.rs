@@ -16,6 +16,8 @@
 //!    chain is borrowed while one is.
 //! 3. Somebody else's head there means that this run is not the writer any more.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use esker_format::{
     head::{Head, HeadKind, Previous, TailPiece, TailSegment},
@@ -28,6 +30,7 @@ use esker_io::{Bug, World, planted};
 use crate::{
     EngineError, Result,
     pool::{Newest, Pool},
+    reclaim::InFlight,
     upload::{Settled, settle},
 };
 
@@ -81,17 +84,21 @@ pub(crate) struct CutPiece {
 
 /// A volume's new size, and its map root for that, whose pages are durable in the store. It holds what the old one
 /// held.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Resized {
     pub(crate) size_bytes: u64,
     pub(crate) root: Option<PageRef>,
+    /// The pack of its new pages, where there are any.
+    pub(crate) held: Option<Arc<InFlight>>,
 }
 
 /// A map root whose pages are durable in the store.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct NewRoot {
     pub(crate) root: Option<PageRef>,
     pub(crate) sequence: u64,
+    /// The pack of its new pages, where there are any.
+    pub(crate) held: Option<Arc<InFlight>>,
 }
 
 /// The chain of heads of a volume that this run may extend.
@@ -142,7 +149,7 @@ impl Chain {
             written_ms: world.clock.wall_ms(),
             ..self.newest.clone()
         };
-        if let Some(Resized { size_bytes, root }) = change.resized {
+        if let Some(Resized { size_bytes, root, .. }) = change.resized {
             assert!(change.root.is_none() && change.segments.is_empty(), "a size changes alone");
             head.size_bytes = size_bytes;
             head.root = root;

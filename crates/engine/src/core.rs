@@ -2,6 +2,7 @@
 
 pub mod coalesce;
 pub mod fold;
+pub mod grace;
 pub mod heads;
 pub mod map;
 pub mod policy;

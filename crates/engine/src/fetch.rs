@@ -5,6 +5,7 @@
 //! → verify and decompress → cache → copy. Segments and packs never change, so no cached thing is ever stale.
 
 mod before;
+mod bulk;
 mod flight;
 mod frames;
 mod index;

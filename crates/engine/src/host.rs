@@ -1,5 +1,7 @@
 //! One run of a daemon: a pool, a local directory, and the volumes that are open.
 
+mod reclaim;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use esker_format::{
@@ -8,7 +10,10 @@ use esker_format::{
     name::NameState,
     property::Properties,
 };
-use esker_io::{BoxFuture, sync::Mutex};
+use esker_io::{
+    BoxFuture,
+    sync::{Mutex, atomic::AtomicBool},
+};
 
 use crate::{
     EngineError, Result,
@@ -35,6 +40,9 @@ pub struct Host {
     spawn: Spawn,
     volumes: Mutex<BTreeMap<String, Slot>>,
     _keeper: Arc<Keeper>,
+    rounds: Mutex<reclaim::Rounds>,
+    /// Rounds of reclaim end early.
+    stopping: AtomicBool,
 }
 
 /// What this run has under a name.
@@ -57,7 +65,18 @@ impl Host {
         pool.maps().memory().set_bound(limits.map_bytes_max);
         let (keeper, work) = keep(pool.maps(), pool.world().cpu.clone());
         spawn(work);
-        Self { _keeper: keeper, pool, ids, owner: Owner { run, directory }, limits, budget, spawn, volumes }
+        Self {
+            pool,
+            ids,
+            owner: Owner { run, directory },
+            limits,
+            budget,
+            spawn,
+            volumes,
+            _keeper: keeper,
+            rounds: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        }
     }
 
     /// The pool.

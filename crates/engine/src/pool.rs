@@ -25,6 +25,7 @@ pub use probe::{ProbeLine, probe};
 use crate::{
     EngineError, Result,
     fetch::Fetcher,
+    reclaim::Uses,
     upload::{Settled, after, settle},
     volume::Maps,
 };
@@ -44,6 +45,7 @@ pub struct Pool {
     record: PoolRecord,
     fetcher: Fetcher,
     maps: Arc<Maps>,
+    uses: Arc<Uses>,
 }
 
 impl Pool {
@@ -88,7 +90,7 @@ impl Pool {
 
     fn of(world: World, record: PoolRecord, cache_bytes: usize) -> Pool {
         let fetcher = Fetcher::new(world.clone(), record.pool, cache_bytes);
-        Pool { world, record, fetcher, maps: Arc::default() }
+        Pool { world, record, fetcher, maps: Arc::default(), uses: Arc::default() }
     }
 
     /// The edges it works with.
@@ -114,6 +116,11 @@ impl Pool {
     /// The maps of its volumes that are open.
     pub(crate) fn maps(&self) -> &Arc<Maps> {
         &self.maps
+    }
+
+    /// What this run uses that no head needs to name.
+    pub fn uses(&self) -> &Arc<Uses> {
+        &self.uses
     }
 
     /// Makes an empty volume and binds a name to it. A crash in between leaves a volume without a name,

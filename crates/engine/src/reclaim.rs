@@ -1,4 +1,10 @@
-//! THE deleter of objects. For now it thins the heads of volumes that this run owns.
+//! THE deleter of objects. Heads go at once: each owner thins its own ([`Heads`]). Segments and packs go in a round,
+//! with grace ([`round`]).
+
+mod mark;
+pub mod round;
+mod uses;
+mod waiting;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +16,9 @@ use crate::{
     core::heads::{HeadFacts, deletable},
     pool::Pool,
 };
+
+pub(crate) use uses::InFlight;
+pub use uses::Uses;
 
 /// Deletions in one pass, so that a pass is short; the next commit brings the next pass.
 const DELETIONS_PER_PASS: usize = 16;

@@ -149,7 +149,9 @@ pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Re
         pieces.lay_over(&mut map);
     }
     let identity = Identity { pieces, ..identity(&pool, name, &newest.head) };
-    Ok(Volume::new(identity, pool, map, None))
+    let volume = Volume::new(identity, pool.clone(), map, None);
+    pool.uses().reads(&volume, newest.head);
+    Ok(volume)
 }
 
 /// The settings of a volume after inheritance.

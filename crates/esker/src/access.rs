@@ -39,7 +39,7 @@ impl Local {
 pub(crate) struct Place {
     #[command(flatten)]
     pub(crate) local: Local,
-    /// The pool, opened directly: file://PATH or s3://BUCKET/PREFIX [default: that of the data directory]
+    /// The pool, opened directly: file://PATH, s3://BUCKET/PREFIX, gs://… or az://… [default: that of the data directory]
     #[arg(long, value_name = "URL")]
     pub(crate) pool: Option<String>,
 }

@@ -8,6 +8,7 @@ mod import;
 mod inspect;
 mod metrics;
 mod pool;
+mod reclaim;
 mod recover;
 pub(crate) mod serve;
 mod status;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Metrics(metrics::Args),
     /// Verify every object and address that volumes can reach
     Check(check::Args),
+    /// Delete what nothing in the pool reaches any more
+    Reclaim(reclaim::Args),
     /// Ask a store for everything that Esker relies on
     Doctor(doctor::Args),
     /// Print a stored object readably
@@ -65,6 +68,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(args).await,
         Command::Metrics(args) => metrics::run(args).await,
         Command::Check(args) => check::run(args).await,
+        Command::Reclaim(args) => reclaim::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Recover(args) => recover::run(args).await,

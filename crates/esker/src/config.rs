@@ -20,6 +20,7 @@ use std::{
     env::VarError,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -52,6 +53,7 @@ pub(crate) struct Config {
     pub(crate) cache: u64,
     pub(crate) map_bound: u64,
     pub(crate) cpu_threads: u16,
+    pub(crate) grace: Duration,
     pub(crate) log: String,
     pub(crate) prices: Prices,
     /// Empty: all that are free.
@@ -78,6 +80,7 @@ impl Config {
             cache: 0,
             map_bound: 0,
             cpu_threads: 0,
+            grace: Duration::ZERO,
             log: String::new(),
             prices: Prices::default(),
             volumes: Vec::new(),

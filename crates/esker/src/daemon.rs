@@ -2,6 +2,7 @@
 
 mod figures;
 mod metrics;
+mod reclaim;
 
 use std::{
     collections::BTreeMap,
@@ -33,6 +34,7 @@ struct Inside {
     state: api::DaemonState,
     /// Volumes that are wanted and not open.
     wanted: BTreeMap<String, Wanted>,
+    reclaim: reclaim::Totals,
 }
 
 enum Wanted {
@@ -42,7 +44,11 @@ enum Wanted {
 
 impl Daemon {
     pub(crate) fn new(host: Host, counted: Arc<Counted>, data: DataDir, told: Told) -> Arc<Self> {
-        let inside = Inside { state: api::DaemonState::Opening, wanted: BTreeMap::new() };
+        let inside = Inside {
+            state: api::DaemonState::Opening,
+            wanted: BTreeMap::new(),
+            reclaim: reclaim::Totals::default(),
+        };
         Arc::new(Self {
             host: Arc::new(host),
             counted,
@@ -183,6 +189,7 @@ impl Daemon {
     fn metrics_now(&self) -> api::Metrics {
         metrics::metrics(&metrics::Look {
             told: self.told,
+            reclaim: self.inside().reclaim,
             status: self.status_now(),
             dirty_bytes: self.host.dirty_bytes(),
             dirty_bytes_max: self.host.dirty_bytes_max(),
@@ -257,6 +264,10 @@ impl esker_control::Daemon for Daemon {
             tracing::info!(volume = %name, size_bytes = request.size_bytes, "resized");
             self.volume_now(&name).await
         })
+    }
+
+    fn reclaim(self: Arc<Self>, request: api::ReclaimPool) -> Answer<api::Reclaimed> {
+        Box::pin(async move { self.reclaim_asked(request).await })
     }
 
     fn open(self: Arc<Self>, name: String, request: api::OpenVolume) -> Answer<api::Opened> {

@@ -16,6 +16,7 @@ mod output;
 mod progress;
 mod size;
 mod store;
+mod time;
 mod transfer;
 
 use std::{process, time::Duration};

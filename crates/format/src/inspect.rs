@@ -8,7 +8,7 @@ use crate::page::{self, Pack};
 use crate::segment::{self, Run, RunKind, SegmentIndex, Trailer};
 use crate::{
     BLOCK_BYTES, Child, ChunkHeader, FormatError, Hash, Head, NameRecord, NameState, Page, PoolRecord,
-    Properties, RecordKind, WriterRecord, head, name, pool, writer,
+    Properties, RecordKind, WaitingList, WriterRecord, head, name, pool, waiting, writer,
 };
 
 /// The most lines for the entries of one list.
@@ -41,6 +41,7 @@ fn by_magic(out: &mut Text, bytes: &[u8]) -> Result<(), FormatError> {
         magic if magic == name::KIND.magic => name_record(out, bytes, None),
         magic if magic == head::KIND.magic => a_head(out, bytes, None),
         magic if magic == writer::KIND.magic => writer_record(out, bytes, None),
+        magic if magic == waiting::KIND.magic => waiting_list(out, bytes),
         magic if magic == segment::MAGIC => a_segment(out, bytes, None),
         magic if magic == page::PACK_MAGIC => a_pack(out, bytes, None),
         magic if magic == chunk::MAGIC => a_chunk(out, bytes),
@@ -88,6 +89,17 @@ fn writer_record(out: &mut Text, bytes: &[u8], fact: Option<u32>) -> Result<(), 
     out.line("attempt", found.attempt);
     let (pool, number) = (found.pool, fact.unwrap_or(found.number));
     out.verdict(record.verify(pool, number));
+    Ok(())
+}
+
+fn waiting_list(out: &mut Text, bytes: &[u8]) -> Result<(), FormatError> {
+    let list = WaitingList::parse(bytes)?;
+    out.line("object", "list of dead objects");
+    let pool = list.peek().pool;
+    out.line("pool", pool);
+    out.line("round", Time(list.peek().wall_ms));
+    out.line("objects", list.peek().dead.len());
+    out.verdict(list.verify(pool));
     Ok(())
 }
 

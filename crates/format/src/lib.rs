@@ -22,6 +22,7 @@ pub mod page;
 pub mod pool;
 pub mod property;
 pub mod segment;
+pub mod waiting;
 mod wire;
 pub mod writer;
 
@@ -42,6 +43,7 @@ pub use names::ObjectName;
 pub use page::{Child, LeafRun, Page, PageRef};
 pub use pool::PoolRecord;
 pub use property::{Compression, Durability, OnLag, Properties};
+pub use waiting::{Bulk, Dead, WaitingList};
 pub use writer::WriterRecord;
 
 /// The unit of the map and of dedup, in bytes.

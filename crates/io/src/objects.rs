@@ -1,19 +1,19 @@
 //! The object store: flat names, immutable bodies, one conditional primitive.
 
+mod cloud;
 mod counted;
 mod file;
 mod memory;
 mod name;
 mod open;
 mod retry;
-mod s3;
 
+pub use cloud::{CloudObjects, Provider};
 pub use counted::{Counted, Traffic};
 pub use file::FileObjects;
 pub use memory::MemoryObjects;
-pub use open::{OpenError, open, without_secrets};
+pub use open::{OpenError, URLS, open, without_secrets};
 pub use retry::{Retry, RetryLimits};
-pub use s3::S3Objects;
 
 use bytes::Bytes;
 

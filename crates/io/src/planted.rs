@@ -52,6 +52,14 @@ pub enum Bug {
     FlushNotStored,
     /// Writes beyond the old size are accepted before a head says the new one.
     GrownEarly,
+    /// Reclaim deletes what it finds dead at once.
+    GraceIgnored,
+    /// R2: what is uploaded and not committed yet counts as dead.
+    InFlightNotCounted,
+    /// R7: no LIST after the mark.
+    MarkNotListed,
+    /// R13: a root that cannot be read is passed over.
+    UnreadablePassed,
     /// FLUSH does not sync.
     SyncSkipped,
     /// A write is acknowledged before it is in the log.

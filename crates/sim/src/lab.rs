@@ -8,6 +8,7 @@ mod book;
 mod change;
 mod open;
 mod probe;
+mod reclaim;
 mod size;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
@@ -142,6 +143,7 @@ pub struct Lab {
     ended: bool,
     /// The pool is being made.
     pool_lost: bool,
+    reclaims: bool,
 }
 
 impl Lab {
@@ -172,6 +174,7 @@ impl Lab {
             may_be_gone: false,
             ended: false,
             pool_lost: false,
+            reclaims: false,
         };
         lab.make_pool(&mut random);
         lab.create_volume(VOLUME)?;
@@ -322,6 +325,7 @@ impl Lab {
 
     /// Everything that a volume's heads name is there and whole (I5).
     pub fn check_pool(&mut self) -> Outcome {
+        self.check_roots_after_reclaim()?;
         self.audit(async |pool: Arc<Pool>| {
             let report = esker_engine::check::check(&pool, &[], |_, _| ()).await;
             let problems = report.map_err(|error| error.to_string())?.problems;

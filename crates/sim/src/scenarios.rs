@@ -4,6 +4,7 @@ mod crowded;
 mod local;
 mod owners;
 mod pieces;
+mod reclaim;
 mod resize;
 mod store;
 mod zombies;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(resize::all());
     all.extend(pieces::all());
     all.extend(crowded::all());
+    all.extend(reclaim::all());
     all
 }
 

@@ -82,4 +82,13 @@ scenarios! {
     crowded_late_page "crowded-late-page",
     crowded_resize "crowded-resize",
     crowded_takeover "crowded-takeover",
+    reclaim "reclaim",
+    reclaim_in_flight "reclaim-in-flight",
+    reclaim_hop "reclaim-hop",
+    reclaim_unreadable "reclaim-unreadable",
+    reclaim_other_reader "reclaim-other-reader",
+    reclaim_own_reader "reclaim-own-reader",
+    reclaim_late_head "reclaim-late-head",
+    reclaim_takeover "reclaim-takeover",
+    reclaim_deleted "reclaim-deleted",
 }

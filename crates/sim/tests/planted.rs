@@ -160,6 +160,26 @@ fn a_volume_grows_before_a_head_says_so() {
 }
 
 #[test]
+fn r2_what_is_in_flight_is_not_counted() {
+    caught_by(Bug::InFlightNotCounted, "reclaim-in-flight", "cannot be read");
+}
+
+#[test]
+fn r7_no_list_after_the_mark() {
+    caught_by(Bug::MarkNotListed, "reclaim-hop", "cannot be read");
+}
+
+#[test]
+fn r11_no_grace() {
+    caught_by(Bug::GraceIgnored, "reclaim-other-reader", "a reader fails");
+}
+
+#[test]
+fn r13_an_unreadable_root_is_passed_over() {
+    caught_by(Bug::UnreadablePassed, "reclaim-unreadable", "");
+}
+
+#[test]
 fn a_flush_does_not_sync() {
     caught(Bug::SyncSkipped, "writes");
 }

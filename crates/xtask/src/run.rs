@@ -21,6 +21,10 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
     if weed().is_file() {
         command.env("ESKER_WEED", weed());
     }
+    // The Azure server, likewise.
+    if azurite().is_dir() {
+        command.env("ESKER_AZURITE", azurite());
+    }
     let status = command.status().with_context(|| format!("cannot start {program}"))?;
     if !status.success() {
         bail!("{program} {} failed: {status}", arguments.first().copied().unwrap_or_default());
@@ -36,6 +40,11 @@ pub(crate) fn weed() -> PathBuf {
 /// Where the S3 server is installed.
 pub(crate) fn weed_environment() -> PathBuf {
     root().join("target/seaweedfs")
+}
+
+/// Where the Azure server is installed.
+pub(crate) fn azurite() -> PathBuf {
+    root().join("target/azurite")
 }
 
 /// Everything that has to hold before a change is done. A step that fails does not hide what the next ones find.

@@ -60,7 +60,7 @@ impl Fetcher {
         }
     }
 
-    async fn get_page(&self, (reference, level, index): &PageKey) -> Result<Page> {
+    pub(super) async fn get_page(&self, (reference, level, index): &PageKey) -> Result<Page> {
         if let Some(page) = self.page_got_along(reference, *level, *index) {
             return Ok(page);
         }

@@ -106,7 +106,7 @@ impl Pool {
     }
 
     /// The newest true one of the heads of these numbers; `None` when the highest is gone.
-    async fn newest_of(&self, volume: VolumeId, numbers: &[u64]) -> Result<Option<Newest>> {
+    pub(crate) async fn newest_of(&self, volume: VolumeId, numbers: &[u64]) -> Result<Option<Newest>> {
         let (last, before) = (numbers[numbers.len() - 1], numbers.len().checked_sub(2).map(|at| numbers[at]));
         let below = async {
             match before {

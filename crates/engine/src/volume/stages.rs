@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use esker_format::{
+    Bulk,
     address::Address,
     chunk::RecordKind,
     head::TailPiece,
@@ -20,6 +21,7 @@ use crate::{
     log::Cut,
     pieces::Pieces,
     pool::Pool,
+    reclaim::InFlight,
     seal::{Intake, Move},
     segment_ids::SegmentIds,
     upload,
@@ -38,6 +40,7 @@ pub(crate) struct Done {
     pub(super) end: u64,
     pub(super) blocks: u64,
     pub(super) facts: CutFacts,
+    pub(super) held: Arc<InFlight>,
 }
 
 /// What is known of a seal from its cut.
@@ -73,6 +76,7 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, facts: CutFacts, cut: C
     let world = volume.pool.world();
     let writer = volume.writer.as_ref().expect("only writers seal");
     let id = insist(&volume, || writer.ids.next()).await?;
+    let held = Arc::new(volume.pool.uses().hold(Bulk::Segment(id)));
     let header = header(&volume.pool, id);
     let compression = volume.effective.compression;
     let cut = if planted(Bug::OverwrittenNotSealed) { without_overwritten(&volume, cut) } else { cut };
@@ -82,7 +86,15 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, facts: CutFacts, cut: C
     let sealed = Intake::of(writer.log.clone(), &cut).seal(&*world.cpu, header, compression).await?;
     let index = Arc::new(sealed.encoded.index.clone());
     let uploaded = upload::segment(world, sealed.id, sealed.encoded, || volume.gives_up()).await?;
-    Ok(Done { uploaded, index, moves: sealed.moves, end: sealed.end, blocks: sealed.blocks_written, facts })
+    Ok(Done {
+        uploaded,
+        index,
+        moves: sealed.moves,
+        end: sealed.end,
+        blocks: sealed.blocks_written,
+        facts,
+        held,
+    })
 }
 
 /// The pieces of the head that is opened, as a segment that is durable in the store: the first that is committed. The
@@ -95,13 +107,14 @@ pub(crate) async fn seal_pieces(
 ) -> Result<Done> {
     let world = pool.world();
     let id = ids.next().await?;
+    let held = Arc::new(pool.uses().hold(Bulk::Segment(id)));
     let sealed = pieces.intake().seal(&*world.cpu, header(pool, id), compression).await?;
     let index = Arc::new(sealed.encoded.index.clone());
     let oldest_ms = world.clock.monotonic().as_millis() as u64;
     let uploaded = upload::segment(world, id, sealed.encoded, || false).await?;
     let facts = CutFacts { order: 0, log_bytes: 0, oldest_ms, full: false };
     // No entry of the map names what they were: the map is made with the segment.
-    Ok(Done { uploaded, index, moves: Vec::new(), end: 0, blocks: sealed.blocks_written, facts })
+    Ok(Done { uploaded, index, moves: Vec::new(), end: 0, blocks: sealed.blocks_written, facts, held })
 }
 
 /// The cut as a piece for the next head.
@@ -205,8 +218,8 @@ pub(super) async fn write_pages(
         Ok((pages, root))
     })
     .await?;
-    put_pages(&volume, pages).await?;
-    Ok(NewRoot { root, sequence })
+    let held = put_pages(&volume, pages).await?;
+    Ok(NewRoot { root, sequence, held })
 }
 
 /// Writes the pages that a root of another height needs; returns the root.
@@ -219,8 +232,8 @@ pub(super) async fn write_root(volume: &Arc<Volume>, old: StoredMap, size_bytes:
         Ok((pages, root))
     })
     .await?;
-    put_pages(volume, pages).await?;
-    Ok(Resized { size_bytes, root })
+    let held = put_pages(volume, pages).await?;
+    Ok(Resized { size_bytes, root, held })
 }
 
 fn new_pack(volume: &Volume) -> PackWriter {
@@ -228,9 +241,12 @@ fn new_pack(volume: &Volume) -> PackWriter {
     PackWriter::new(volume.pool.id(), PackId(random.id()), AttemptId(random.id()))
 }
 
-async fn put_pages(volume: &Volume, pages: PackWriter) -> Result<()> {
-    if !pages.is_empty() {
-        upload::pack(volume.pool.world(), pages.id(), pages.finish(), || volume.gives_up()).await?;
+/// What it returns holds the pack until a head names it.
+async fn put_pages(volume: &Volume, pages: PackWriter) -> Result<Option<Arc<InFlight>>> {
+    if pages.is_empty() {
+        return Ok(None);
     }
-    Ok(())
+    let held = volume.pool.uses().hold(Bulk::Pack(pages.id()));
+    upload::pack(volume.pool.world(), pages.id(), pages.finish(), || volume.gives_up()).await?;
+    Ok(Some(Arc::new(held)))
 }

@@ -13,7 +13,7 @@ use crate::{
 /// Options.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The store: file://PATH or s3://BUCKET/PREFIX
+    /// The store: file://PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
     url: String,
     #[command(flatten)]
     output: Output,

@@ -62,6 +62,8 @@ pub(crate) struct Args {
     map_bound: Option<String>,
     #[arg(long, value_name = "N", help = help("cpu_threads"), value_parser = checked("cpu_threads"))]
     cpu_threads: Option<String>,
+    #[arg(long, value_name = "TIME", help = help("grace"), value_parser = checked("grace"))]
+    grace: Option<String>,
 }
 
 impl Args {
@@ -74,6 +76,7 @@ impl Args {
             ("cache", self.cache),
             ("map_bound", self.map_bound),
             ("cpu_threads", self.cpu_threads),
+            ("grace", self.grace),
         ];
         let given = Given {
             file: self.config,
@@ -119,13 +122,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
                 // Whoever started this may not read it any more.
                 let _ = say(&ready(&started, &nbd));
                 server = Some(nbd);
+                let reclaim = tokio::spawn(daemon.clone().reclaim_for_ever());
                 signals.next().await;
+                // A round may end after any of its steps.
+                reclaim.abort();
             }
             Err(error) => failed = Some(error),
         }
     }
     opening.abort();
     daemon.set_state(DaemonState::Draining);
+    daemon.host.stop_reclaim();
     let exit = stop(&started, &selected, server, &mut signals).await;
     drop(control);
     match failed {

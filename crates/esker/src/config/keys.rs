@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, volume};
-use crate::size;
+use crate::{size, time};
 
 /// One setting.
 pub(crate) struct Key {
@@ -35,6 +35,8 @@ pub(super) enum Kind {
     Size,
     /// Bytes, of which fewer than 1 MiB would stop every write.
     Bound,
+    /// A time.
+    Time,
     /// A number of threads.
     Threads,
     /// US dollars.
@@ -76,10 +78,13 @@ impl Kind {
     pub(super) fn expected(self) -> &'static str {
         match self {
             Kind::Path => "a directory, such as \"./esker-data\"",
-            Kind::Url => "a pool: \"file://PATH\", \"s3://BUCKET/PREFIX\" or \"memory://NAME\"",
+            Kind::Url => {
+                "a pool: \"file://PATH\", \"s3://BUCKET/PREFIX\", \"gs://BUCKET/PREFIX\", \"az://CONTAINER/PREFIX\" or \"memory://NAME\""
+            }
             Kind::Address => "an address and a port, such as \"127.0.0.1:10809\"",
             Kind::Size => "a size: bytes, or a number with K, M, G, T or P, such as \"512M\"",
             Kind::Bound => "a size of at least 1M, such as \"1G\"",
+            Kind::Time => "a time: a number with s, m, h or d, such as \"24h\"",
             Kind::Threads => "a number from 1 to 256",
             Kind::Dollars => "a number that is not negative, such as 0.4",
             Kind::Filter => "a level or filter, such as \"info\" or \"warn,esker_engine=debug\"",
@@ -100,7 +105,7 @@ pub(super) const LOG: &str = "log";
 pub(super) const VOLUME: &str = "volume";
 
 /// Every setting, in the order in which they are shown. Those in tables come last, as TOML wants it.
-pub(crate) const KEYS: [Key; 12] = [
+pub(crate) const KEYS: [Key; 13] = [
     Key {
         name: DATA,
         flag: Some("--data"),
@@ -114,7 +119,7 @@ pub(crate) const KEYS: [Key; 12] = [
         flag: Some("--pool"),
         kind: Kind::Url,
         preset: Preset::Unset { means: "that of the data directory", example: "s3://bucket/prefix" },
-        help: "The pool: file://PATH, s3://BUCKET/PREFIX or memory://NAME",
+        help: "The pool: file://PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or memory://NAME",
         set: |config, text| text.contains("://").then(|| config.pool = Some(text.to_owned())),
     },
     Key {
@@ -167,6 +172,14 @@ pub(crate) const KEYS: [Key; 12] = [
             let threads = text.parse().ok().filter(|threads| (1..=256).contains(threads));
             threads.map(|threads| config.cpu_threads = threads)
         },
+    },
+    Key {
+        name: "grace",
+        flag: Some("--grace"),
+        kind: Kind::Time,
+        preset: Preset::Value("24h"),
+        help: "How long what nothing reaches any more stays in the pool",
+        set: |config, text| time::parse(text).map(|grace| config.grace = grace),
     },
     Key {
         name: LOG,

@@ -78,6 +78,7 @@ fn every_setting_can_come_from_everywhere() {
             Kind::Address => "127.0.0.1:7",
             Kind::Size | Kind::Bound => "7M",
             Kind::Threads | Kind::Dollars => "7",
+            Kind::Time => "7h",
             Kind::Filter => "debug",
             Kind::Volumes => "a=7M,b:ro,c",
         };

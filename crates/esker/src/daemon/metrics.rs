@@ -1,6 +1,6 @@
 //! THE table of metrics: what each is called, is, and says. All are made of one look at the daemon.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use esker_control::api::{
     self, Bucket, Family,
@@ -13,6 +13,7 @@ use esker_engine::{
 };
 use esker_frontend::nbd::{Kind, Latency, Timed, Traffic};
 
+use super::reclaim::Totals;
 use crate::config::Prices;
 
 /// What a daemon was told, as far as metrics tell it.
@@ -20,12 +21,14 @@ use crate::config::Prices;
 pub(crate) struct Told {
     pub(crate) prices: Prices,
     pub(crate) cache_bytes: usize,
+    pub(crate) grace: Duration,
 }
 
 /// One look.
 pub(super) struct Look {
     pub(super) told: Told,
     pub(super) status: api::Status,
+    pub(super) reclaim: Totals,
     pub(super) dirty_bytes: u64,
     pub(super) dirty_bytes_max: u64,
     pub(super) maps: Maps,
@@ -65,7 +68,7 @@ struct Metric {
     samples: fn(&Look) -> Vec<Sample>,
 }
 
-const METRICS: [Metric; 34] = [
+const METRICS: [Metric; 39] = [
     metric("esker_info", Gauge, &["version"], "Always 1; the label says which program runs", |look| {
         vec![sample([("version", &look.status.version)], 1.0)]
     }),
@@ -134,6 +137,33 @@ const METRICS: [Metric; 34] = [
     metric("esker_map_waits_total", Counter, &[], "Times that a change waited for memory of maps", |look| {
         one(look.maps.waits as f64)
     }),
+    metric("esker_reclaim_rounds_total", Counter, &[], "Rounds of reclaim that came to their end", |look| {
+        one(look.reclaim.rounds as f64)
+    }),
+    metric(
+        "esker_reclaim_failed_rounds_total",
+        Counter,
+        &[],
+        "Rounds of reclaim that were refused or failed; the log says why",
+        |look| one(look.reclaim.failed as f64),
+    ),
+    metric(
+        "esker_reclaim_deleted_objects_total",
+        Counter,
+        &[],
+        "Segments and packs that were deleted",
+        |look| one(look.reclaim.deleted.objects as f64),
+    ),
+    metric("esker_reclaim_deleted_bytes_total", Counter, &[], "Their size", |look| {
+        one(look.reclaim.deleted.bytes as f64)
+    }),
+    metric(
+        "esker_reclaim_waiting_bytes",
+        Gauge,
+        &[],
+        "Size of what is dead and was not deleted by the last round",
+        |look| one(look.reclaim.waiting.bytes as f64),
+    ),
     metric(
         "esker_volume_serving",
         Gauge,

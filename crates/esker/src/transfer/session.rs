@@ -15,7 +15,6 @@ use tokio::runtime::Handle;
 use crate::{
     access::{CACHE_BYTES, Place, open_pool},
     commands::serve::{self, Drained, Settings, Started, drain},
-    config::Prices,
     daemon::{Daemon, Told},
     exit::Exit,
     output::complain,
@@ -65,7 +64,7 @@ impl Session {
         }
         let directory = DirectoryId(pool.world().random.id());
         let host = Host::new(Arc::new(pool), directory, Limits::default(), Arc::new(|_| {}));
-        let told = Told { prices: Prices::default(), cache_bytes: CACHE_BYTES };
+        let told = Told { cache_bytes: CACHE_BYTES, ..Told::default() };
         Session::here(Daemon::new(host, edges.counted, place.data(), told), None)
     }
 

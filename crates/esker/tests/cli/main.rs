@@ -8,4 +8,5 @@ mod images;
 mod log;
 mod metrics;
 mod objects;
+mod reclaim;
 mod serving;

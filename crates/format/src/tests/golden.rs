@@ -38,6 +38,10 @@ fn small_objects() {
     let writer = WriterRecord::parse(&fixture("writer.v1")).unwrap();
     assert_eq!(writer.verify(samples::POOL, 7).unwrap(), samples::writer());
 
+    same_as_fixture("waiting.v1", &samples::waiting().encode());
+    let waiting = WaitingList::parse(&fixture("waiting.v1")).unwrap();
+    assert_eq!(waiting.verify(samples::POOL).unwrap(), samples::waiting());
+
     let head = Head::parse(&fixture("head.v1")).unwrap();
     assert_eq!(head.verify(samples::POOL, samples::VOLUME, 41).unwrap(), samples::head());
 

@@ -8,10 +8,11 @@ use crate::page::{Pack, parse_page};
 use crate::segment::{SegmentHeader, SegmentIndex, Trailer, open_frame};
 use crate::*;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "pool.v1",
     "name.v1",
     "writer.v1",
+    "waiting.v1",
     "head.v1",
     "segment-raw.v1",
     "segment-lz4.v1",
@@ -29,6 +30,7 @@ fn read_as_everything(bytes: &[u8]) -> bool {
         PoolRecord::parse(bytes).and_then(|record| record.verify()).is_ok(),
         NameRecord::parse(bytes).and_then(|record| record.verify(samples::POOL, "web-1.root", 3)).is_ok(),
         WriterRecord::parse(bytes).and_then(|record| record.verify(samples::POOL, 7)).is_ok(),
+        WaitingList::parse(bytes).and_then(|list| list.verify(samples::POOL)).is_ok(),
         Head::parse(bytes).and_then(|head| head.verify(samples::POOL, samples::VOLUME, 41)).is_ok(),
         Pack::parse(bytes).and_then(|pack| pack.verify(samples::POOL, samples::PACK)).is_ok(),
         ChunkHeader::parse(bytes).is_ok(),

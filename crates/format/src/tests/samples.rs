@@ -42,6 +42,12 @@ pub(crate) fn writer() -> WriterRecord {
     WriterRecord { pool: POOL, number: 7, run: RUN, attempt: ATTEMPT }
 }
 
+pub(crate) fn waiting() -> WaitingList {
+    let segment = Dead { object: Bulk::Segment(segment_id()), for_ms: 7_200_000, bytes: 33_000_000 };
+    let pack = Dead { object: Bulk::Pack(PACK), for_ms: 0, bytes: 4_000 };
+    WaitingList { pool: POOL, wall_ms: TIME_MS, dead: vec![segment, pack] }
+}
+
 pub(crate) fn head() -> Head {
     let tail = |counter, first_sequence, last_sequence| TailSegment {
         id: SegmentId::new(7, counter).unwrap(),

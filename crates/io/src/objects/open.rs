@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::{FileObjects, MemoryObjects, Objects, S3Objects};
+use super::{
+    FileObjects, MemoryObjects, Objects,
+    cloud::{CloudObjects, Provider},
+};
 use crate::sync::Arc;
 
 /// Why a URL opens no store.
@@ -21,8 +24,13 @@ impl OpenError {
     }
 }
 
-/// Opens the store at `url`: `file://PATH`, `s3://BUCKET/PREFIX` (settings from the `AWS_*`
-/// environment) or `memory://NAME`. Sends no request; a directory is made.
+/// The URLs that [`open`] takes.
+pub const URLS: &str =
+    "file://PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or memory://NAME";
+
+/// Opens the store at `url`: `file://PATH`, `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX`
+/// (settings from the `AWS_*`, `GOOGLE_*`, `AZURE_*` environment) or `memory://NAME`. Sends no request; a directory is
+/// made.
 pub fn open(url: &str) -> Result<Arc<dyn Objects>, OpenError> {
     let failed = |message: String| OpenError::new(url, message);
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -34,15 +42,15 @@ pub fn open(url: &str) -> Result<Arc<dyn Objects>, OpenError> {
             let objects = FileObjects::open(Path::new(rest)).map_err(|error| failed(error.to_string()))?;
             Ok(Arc::new(objects))
         }
-        "s3" => {
-            let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            let objects = S3Objects::from_env(bucket, prefix.trim_matches('/')).map_err(failed)?;
-            Ok(Arc::new(objects))
-        }
         "memory" => Ok(MemoryObjects::shared(rest)),
-        _ => Err(failed(format!(
-            "unknown scheme {scheme}; expected file://PATH, s3://BUCKET/PREFIX or memory://NAME"
-        ))),
+        _ => match Provider::of_scheme(scheme) {
+            Some(provider) => {
+                let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+                let objects = CloudObjects::from_env(provider, bucket, prefix.trim_matches('/'));
+                Ok(Arc::new(objects.map_err(failed)?))
+            }
+            None => Err(failed(format!("unknown scheme {scheme}; expected {URLS}"))),
+        },
     }
 }
 

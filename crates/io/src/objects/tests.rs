@@ -34,6 +34,22 @@ fn s3_conforms() {
     }
 }
 
+/// Runs when `ESKER_TEST_AZURE` holds a URL such as `az://container/prefix` (and the `AZURE_*` environment fits).
+#[test]
+fn azure_conforms() {
+    if let Ok(url) = std::env::var("ESKER_TEST_AZURE") {
+        threaded(conformance::all(open(&url).unwrap()));
+    }
+}
+
+/// Runs when `ESKER_TEST_GCS` holds a URL such as `gs://bucket/prefix` (and the `GOOGLE_*` environment fits).
+#[test]
+fn gcs_conforms() {
+    if let Ok(url) = std::env::var("ESKER_TEST_GCS") {
+        threaded(conformance::all(open(&url).unwrap()));
+    }
+}
+
 #[tokio::test]
 async fn one_memory_url_is_one_store_while_somebody_holds_it() {
     let (one, two, other) = ("memory://shared", "memory://shared", "memory://other");
@@ -52,7 +68,9 @@ fn a_url_that_opens_nothing_says_what_would() {
     assert!(error("/var/lib/pool").contains("file:///var/lib/pool"));
     assert!(error("file://").contains("no path"));
     assert!(error("s3://").contains("no bucket"));
-    assert!(error("ftp://host/pool").contains("file://PATH, s3://BUCKET/PREFIX or memory://NAME"));
+    assert!(error("gs:///pool").contains("expected gs://BUCKET/PREFIX, found no bucket"));
+    assert!(error("az://").contains("expected az://CONTAINER/PREFIX, found no container"));
+    assert!(error("ftp://host/pool").contains(super::URLS));
     assert!(error("s3://bucket/a/../b").contains("not an object name"));
     let error = error("http://key:secret@host/pool?token=hidden");
     assert!(!error.contains("secret") && !error.contains("hidden"), "{error}");

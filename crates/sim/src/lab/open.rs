@@ -163,6 +163,6 @@ impl Lab {
     }
 }
 
-fn spawner(host: Host) -> Spawn {
+pub(super) fn spawner(host: Host) -> Spawn {
     Arc::new(move |work| drop(host.spawn("pipeline", work)))
 }

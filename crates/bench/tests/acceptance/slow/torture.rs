@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use esker_bench::{
+    azurite::Azurite,
     seaweed::Seaweed,
     torture::{Config, Outcome, run},
 };
@@ -72,4 +73,11 @@ fn slow_writers_lose_nothing_older_than_the_bound_on_s3() {
     let (pool, environment) = (Some(server.url("torture")), server.environment());
     let pause = Duration::from_millis(50);
     rounds(&Config { pool, environment, lose_local: true, pause, ..config() });
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_with_the_process_on_azure() {
+    let server = Azurite::start(&Azurite::installed().unwrap()).unwrap();
+    let (pool, environment) = (Some(server.url("torture")), server.environment());
+    assert_eq!(rounds(&Config { pool, environment, ..config() }).lost, 0);
 }

@@ -178,13 +178,15 @@ impl Pipeline {
             ..Change::none(HeadKind::Data)
         };
         let volume = self.volume.clone();
+        let held = done.iter().map(|done| done.held.clone());
+        let held = held.chain(root.iter().filter_map(|root| root.held.clone())).collect();
         self.commit = Some(Box::pin(async move {
             let world = volume.pool.world();
             let outcome = chain.commit(world, change, || volume.gives_up()).await;
             if outcome.is_ok() {
                 apply(&volume, &mut done).await;
             }
-            Box::new(CommitEnd { chain, outcome, done, root, resized: false })
+            Box::new(CommitEnd { chain, outcome, done, root, resized: false, held })
         }));
     }
 

@@ -80,14 +80,16 @@ impl Pipeline {
     fn commit_size(&mut self, mut chain: Chain, size_bytes: u64) {
         let volume = self.volume.clone();
         self.commit = Some(Box::pin(async move {
+            let mut held = Vec::new();
             let outcome = match write_root(&volume, StoredMap::of(chain.newest()), size_bytes).await {
                 Ok(resized) => {
+                    held.extend(resized.held.clone());
                     let change = Change { resized: Some(resized), ..Change::none(HeadKind::Data) };
                     chain.commit(volume.pool.world(), change, || volume.gives_up()).await
                 }
                 Err(error) => Err(error),
             };
-            Box::new(CommitEnd { chain, outcome, done: Vec::new(), root: None, resized: true })
+            Box::new(CommitEnd { chain, outcome, done: Vec::new(), root: None, resized: true, held })
         }));
     }
 }

@@ -8,7 +8,7 @@ use crate::{catalogue, exit::Exit, output::Output, progress::during, store};
 /// Options.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where: file://PATH or s3://BUCKET/PREFIX
+    /// Where: file://PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
     url: String,
     /// What volumes may lose with their host, when they say nothing: ephemeral, bounded(Ns), or sync
     #[arg(long, value_name = "VALUE")]

@@ -1,6 +1,6 @@
 //! From a data directory and a pool to a daemon without open volumes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use esker_engine::{
@@ -32,6 +32,8 @@ pub(crate) struct Settings {
     pub(crate) cache_bytes: usize,
     pub(crate) cpu_threads: usize,
     pub(crate) prices: Prices,
+    /// How long dead objects stay.
+    pub(crate) grace: Duration,
     /// Whether a missing pool is made.
     pub(crate) make_pool: bool,
 }
@@ -54,6 +56,7 @@ impl Settings {
             cache_bytes: CACHE_BYTES,
             cpu_threads: 2,
             prices: Prices::default(),
+            grace: Duration::MAX,
             make_pool: false,
         }
     }
@@ -72,13 +75,14 @@ impl Settings {
             cache_bytes: usize::try_from(config.cache).unwrap_or(usize::MAX),
             cpu_threads: usize::from(config.cpu_threads),
             prices: config.prices,
+            grace: config.grace,
             make_pool: true,
         }
     }
 
     /// Takes the directory, opens (or makes) the pool, and begins a run.
     pub(crate) async fn start(self) -> anyhow::Result<Started> {
-        let Settings { data, pool, limits, cache_bytes, cpu_threads, prices, make_pool } = self;
+        let Settings { data, pool, limits, cache_bytes, cpu_threads, prices, grace, make_pool } = self;
         let lock = DirectoryLock::take(&data.local())
             .with_context(|| format!("the data directory {} cannot be used", data.root().display()))?;
         let url = match &pool {
@@ -99,7 +103,7 @@ impl Settings {
         let runtime = Handle::current();
         let spawn: Spawn = Arc::new(move |work| drop(runtime.spawn(work)));
         let host = Host::new(Arc::new(opened), directory, limits, spawn);
-        let told = Told { prices, cache_bytes };
+        let told = Told { prices, cache_bytes, grace };
         let daemon = Daemon::new(host, edges.counted, data.clone(), told);
         Ok(Started { daemon, data, directory, _lock: lock })
     }

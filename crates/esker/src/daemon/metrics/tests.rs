@@ -1,5 +1,7 @@
 //! Numbers end up under their names, and the document has the same names.
 
+use esker_engine::reclaim::round::Class;
+
 use super::*;
 
 /// A daemon with one volume that serves and one that could not be opened.
@@ -11,8 +13,14 @@ fn look() -> Look {
     traffic.latency[Timed::Flush as usize].buckets[0] = 3;
     traffic.latency[Timed::Flush as usize].buckets[22] = 4;
     Look {
-        told: Told { prices: Prices { put: 5.0, get: 0.4 }, cache_bytes: 1 << 28 },
+        told: Told { prices: Prices { put: 5.0, get: 0.4 }, cache_bytes: 1 << 28, ..Told::default() },
         status: serde_json::from_str(text).unwrap(),
+        reclaim: Totals {
+            rounds: 3,
+            failed: 1,
+            deleted: Class { objects: 4, bytes: 400 },
+            waiting: Class { objects: 5, bytes: 500 },
+        },
         dirty_bytes: 7,
         dirty_bytes_max: 8,
         maps: Maps { bytes: 21, bound: 22, loaded: 23, evicted: 24, waits: 25 },
@@ -53,6 +61,11 @@ fn numbers_are_under_their_names() {
         ("esker_map_leaves_loaded_total", &[], 23.0),
         ("esker_map_leaves_evicted_total", &[], 24.0),
         ("esker_map_waits_total", &[], 25.0),
+        ("esker_reclaim_rounds_total", &[], 3.0),
+        ("esker_reclaim_failed_rounds_total", &[], 1.0),
+        ("esker_reclaim_deleted_objects_total", &[], 4.0),
+        ("esker_reclaim_deleted_bytes_total", &[], 400.0),
+        ("esker_reclaim_waiting_bytes", &[], 500.0),
         ("esker_volume_serving", &[("volume", "demo")], 1.0),
         ("esker_volume_serving", &[("volume", "gone")], 0.0),
         ("esker_volume_dirty_bytes", &[("volume", "demo")], 4096.0),

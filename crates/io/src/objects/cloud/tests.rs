@@ -10,12 +10,15 @@ use object_store::aws::AmazonS3Builder;
 
 use super::{
     super::{Objects, Range, Result, StoreErrorKind},
-    S3Objects,
+    Client, CloudObjects,
     answer::Answer,
     failure::Failure,
-    settings,
+    s3,
 };
 use crate::sync::{Arc, Mutex};
+
+mod azure;
+mod gcs;
 
 fn refused(status: u16, code: &str) -> Failure {
     Failure::Refused(Answer { status, code: code.to_owned(), message: String::new() })
@@ -36,6 +39,16 @@ fn refusals_have_the_kind_that_a_caller_can_act_on() {
     assert_eq!(put(409, ""), Exists);
     assert_eq!(put(409, "ConditionalRequestConflict"), Transient);
     assert_eq!(put(404, "NoSuchBucket"), Permanent);
+    assert_eq!(put(409, "BlobAlreadyExists"), Exists);
+    assert_eq!(put(412, "ConditionNotMet"), Exists);
+    assert_eq!(put(403, "UnauthorizedBlobOverwrite"), Exists);
+    assert_eq!(put(403, "AuthorizationPermissionMismatch"), Permanent);
+    assert_eq!(put(409, "ContainerBeingDeleted"), Transient);
+    assert_eq!(put(404, "ContainerNotFound"), Permanent);
+    assert_eq!(put(400, "Md5Mismatch"), Transient);
+    assert_eq!(put(503, "ServerBusy"), Transient);
+    assert_eq!(get(404, "BlobNotFound"), NotFound);
+    assert_eq!(get(404, "ContainerNotFound"), Permanent);
     assert_eq!(put(400, "BadDigest"), Transient);
     assert_eq!(put(400, "InvalidRequest"), Permanent);
     assert_eq!(put(501, "NotImplemented"), Permanent);
@@ -50,7 +63,9 @@ fn refusals_have_the_kind_that_a_caller_can_act_on() {
     assert_eq!(list(404, "NoSuchBucket"), Permanent);
     assert_eq!(list(504, ""), Transient);
     assert_eq!(delete(refused(404, "NoSuchKey")), None);
+    assert_eq!(delete(refused(404, "BlobNotFound")), None);
     assert_eq!(delete(refused(404, "NoSuchBucket")), Some(Permanent));
+    assert_eq!(delete(refused(404, "ContainerNotFound")), Some(Permanent));
     assert_eq!(delete(refused(500, "")), Some(Transient));
 }
 
@@ -58,21 +73,33 @@ fn refusals_have_the_kind_that_a_caller_can_act_on() {
 fn an_endpoint_without_encryption_has_to_be_allowed() {
     let builder = || AmazonS3Builder::new().with_access_key_id("k").with_secret_access_key("s");
     let endpoint = |url: &str| builder().with_endpoint(url);
-    let error = settings::configured(endpoint("http://127.0.0.1:1"), "b").unwrap_err();
+    let error = s3::configured(endpoint("http://127.0.0.1:1"), "b").unwrap_err();
     assert!(error.contains("AWS_ALLOW_HTTP=true"), "{error}");
-    settings::configured(endpoint("http://127.0.0.1:1").with_allow_http(true), "b").unwrap();
-    settings::configured(endpoint("https://127.0.0.1:1"), "b").unwrap();
-    settings::configured(builder(), "b").unwrap();
-    assert!(settings::configured(endpoint("127.0.0.1"), "b").is_err());
+    s3::configured(endpoint("http://127.0.0.1:1").with_allow_http(true), "b").unwrap();
+    s3::configured(endpoint("https://127.0.0.1:1"), "b").unwrap();
+    s3::configured(builder(), "b").unwrap();
+    assert!(s3::configured(endpoint("127.0.0.1"), "b").is_err());
 }
 
 /// A store that gives one answer to everything, on a thread of its own that ends with the test's process.
 struct Canned {
-    store: S3Objects,
+    store: CloudObjects,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 fn canned(status: &'static str, headers: &'static str, body: &'static str) -> Canned {
+    canned_for(status, headers, body, |endpoint| {
+        let builder = AmazonS3Builder::new().with_access_key_id("k").with_secret_access_key("s");
+        s3::configured(builder.with_endpoint(endpoint).with_allow_http(true), "bucket").unwrap()
+    })
+}
+
+fn canned_for(
+    status: &'static str,
+    headers: &'static str,
+    body: &'static str,
+    client: impl FnOnce(String) -> Client,
+) -> Canned {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -85,12 +112,7 @@ fn canned(status: &'static str, headers: &'static str, body: &'static str) -> Ca
             stream.write_all(answer.as_bytes()).unwrap();
         }
     });
-    let builder = AmazonS3Builder::new().with_access_key_id("k").with_secret_access_key("s");
-    let store =
-        settings::configured(builder.with_endpoint(endpoint).with_allow_http(true), "bucket").unwrap();
-    let store =
-        S3Objects { store: Arc::new(store), label: "s3://bucket/p".to_owned(), prefix: "p/".to_owned() };
-    Canned { store, requests }
+    Canned { store: CloudObjects::with_client(client(endpoint), "s3://bucket/p", "p"), requests }
 }
 
 /// The head of a request; bodies in these tests are five bytes.

@@ -9,6 +9,16 @@ use super::{
     answer::Answer,
 };
 
+/// Words for a conflict that passes.
+const ASKS_AGAIN: [&str; 6] = [
+    "ConditionalRequestConflict",
+    "OperationAborted",
+    "AccountBeingCreated",
+    "ContainerBeingCreated",
+    "ContainerBeingDeleted",
+    "ContainerDisabled",
+];
+
 /// A request that brought no good answer.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -26,7 +36,7 @@ pub(super) enum Failure {
 
 impl From<object_store::Error> for Failure {
     fn from(error: object_store::Error) -> Self {
-        let text = error.to_string();
+        let text = without_queries(&error.to_string());
         if let Some(answer) = in_chain::<Answer>(&error) {
             return Self::Refused(answer.clone());
         }
@@ -46,6 +56,15 @@ impl From<object_store::Error> for Failure {
             _ => Self::Senseless(text),
         }
     }
+}
+
+/// A library's words for people, without what stands behind a `?` in a URL: with Azure it may be a signature.
+fn without_queries(text: &str) -> String {
+    let words = text.split(' ').map(|word| match word.split_once('?') {
+        Some((url, _)) if url.contains("://") => format!("{url}?…"),
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn refused(status: u16, message: String) -> Failure {
@@ -82,11 +101,11 @@ impl Failure {
             Self::Exists(_) => StoreErrorKind::Exists,
             Self::Refused(answer) => match answer.status {
                 412 => StoreErrorKind::Exists,
-                // Two requests met, and S3 asks for another try: nothing is known to exist.
-                409 if matches!(answer.code.as_str(), "ConditionalRequestConflict" | "OperationAborted") => {
-                    StoreErrorKind::Transient
-                }
+                // Of a bucket that comes or goes, or of two requests that met: nothing is known to exist.
+                409 if ASKS_AGAIN.contains(&answer.code.as_str()) => StoreErrorKind::Transient,
                 409 => StoreErrorKind::Exists,
+                // What Azure says of a taken name to those who may create but not replace.
+                403 if answer.code == "UnauthorizedBlobOverwrite" => StoreErrorKind::Exists,
                 _ => self.kind(),
             },
             // The answer to a PUT carries nothing that is needed, but what it says is not known.
@@ -98,9 +117,7 @@ impl Failure {
 
     pub(super) fn of_get(self, name: &str) -> StoreError {
         let kind = match &self {
-            Self::Refused(answer) if answer.status == 404 && answer.code != "NoSuchBucket" => {
-                StoreErrorKind::NotFound
-            }
+            Self::Refused(answer) if answer.status == 404 && !answer.no_bucket() => StoreErrorKind::NotFound,
             Self::Refused(answer) if answer.status == 416 => StoreErrorKind::Protocol,
             _ => self.kind(),
         };
@@ -115,7 +132,7 @@ impl Failure {
     /// Some stores mind when an object to be deleted is not there. We do not.
     pub(super) fn of_delete(self, name: &str) -> Result<()> {
         match &self {
-            Self::Refused(answer) if answer.status == 404 && answer.code != "NoSuchBucket" => Ok(()),
+            Self::Refused(answer) if answer.status == 404 && !answer.no_bucket() => Ok(()),
             _ => {
                 let kind = self.kind();
                 Err(self.error(kind, "delete", name))
@@ -131,7 +148,9 @@ impl Failure {
             Self::Unsent(_) => StoreErrorKind::Permanent,
             Self::Refused(answer) => match (answer.status, answer.code.as_str()) {
                 // Of a body that was damaged or cut off on its way.
-                (400, "BadDigest" | "IncompleteBody" | "RequestTimeout") => StoreErrorKind::Transient,
+                (400, "BadDigest" | "Md5Mismatch" | "IncompleteBody" | "RequestTimeout") => {
+                    StoreErrorKind::Transient
+                }
                 (400, "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch") => {
                     StoreErrorKind::Transient
                 }

@@ -14,6 +14,8 @@ use object_store::{
     },
 };
 
+use super::proof::Proof;
+
 /// The most of an error's text that is read.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 /// The most of a message that is passed on.
@@ -24,9 +26,9 @@ const MESSAGE_CHARS_MAX: usize = 300;
 pub(super) struct Answer {
     /// The HTTP status.
     pub(super) status: u16,
-    /// S3's word for it, e.g. `NoSuchKey`; empty when there is none.
+    /// The store's word for it, e.g. `NoSuchKey`; empty when there is none.
     pub(super) code: String,
-    /// S3's sentence, or the beginning of whatever came.
+    /// The store's sentence, or the beginning of whatever came.
     pub(super) message: String,
 }
 
@@ -34,7 +36,14 @@ impl Answer {
     fn parse(status: u16, text: &str) -> Self {
         let code = element(text, "Code").unwrap_or_default().to_owned();
         let message = element(text, "Message").unwrap_or(text);
-        Self { status, code, message: message.trim().chars().take(MESSAGE_CHARS_MAX).collect() }
+        // Azure's sentences have several lines.
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self { status, code, message: message.chars().take(MESSAGE_CHARS_MAX).collect() }
+    }
+
+    /// Not the object is missing, but all of them.
+    pub(super) fn no_bucket(&self) -> bool {
+        matches!(self.code.as_str(), "NoSuchBucket" | "ContainerNotFound")
     }
 }
 
@@ -56,30 +65,56 @@ fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     rest.split_once(&format!("</{name}>")).map(|(inside, _)| inside)
 }
 
-/// Makes clients that show refusals.
-#[derive(Debug, Default)]
-pub(super) struct Connector(ReqwestConnector);
+/// Makes clients that show refusals, and take a PUT's [`Proof`] along.
+#[derive(Debug)]
+pub(super) struct Connector {
+    inner: ReqwestConnector,
+    is_for_the_store: IsForTheStore,
+}
+
+/// Tells requests to the store from those for credentials: these go through the same client, and `object_store`
+/// reacts to their status.
+type IsForTheStore = fn(&HttpRequest) -> bool;
+
+impl Connector {
+    pub(super) fn of(is_for_the_store: IsForTheStore) -> Self {
+        Self { inner: ReqwestConnector::default(), is_for_the_store }
+    }
+}
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Showing(self.0.connect(options)?)))
+        let (client, is_for_the_store) = (self.inner.connect(options)?, self.is_for_the_store);
+        Ok(HttpClient::new(Showing { client, is_for_the_store }))
     }
 }
 
 #[derive(Debug)]
-struct Showing(HttpClient);
+struct Showing {
+    client: HttpClient,
+    is_for_the_store: IsForTheStore,
+}
 
 impl Showing {
-    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        // Requests for credentials go through here as well, and object_store reacts to their status.
-        let to_s3 = request.headers().contains_key("x-amz-content-sha256");
-        let response = self.0.execute(request).await?;
+    async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let for_the_store = (self.is_for_the_store)(&request);
+        let proof = request.extensions().get::<Proof>().cloned();
+        let demanded = proof.as_ref().is_some_and(|proof| proof.demand(&mut request));
+        let response = self.client.execute(request).await?;
         let status = response.status();
-        if !to_s3 || !(status.is_client_error() || status.is_server_error()) {
+        if let Some(proof) = proof.filter(|_| status.is_success()) {
+            proof.answered(demanded, &response);
+        }
+        if !for_the_store || !(status.is_client_error() || status.is_server_error()) {
             return Ok(response);
         }
+        let code = response.headers().get("x-ms-error-code").and_then(|code| code.to_str().ok());
+        let code = code.unwrap_or_default().to_owned();
         let text = beginning(response.into_body()).await;
-        let answer = Answer::parse(status.as_u16(), &String::from_utf8_lossy(&text));
+        let mut answer = Answer::parse(status.as_u16(), &String::from_utf8_lossy(&text));
+        if answer.code.is_empty() {
+            answer.code = code;
+        }
         Err(HttpError::new(HttpErrorKind::Unknown, answer))
     }
 }

@@ -1,0 +1,351 @@
+//! A round: finds the segments and packs that nothing reaches, and deletes those that were dead for the grace.
+//!
+//! ```text
+//!  LIST segments, packs ──▶ listed ─────────────────────────────────┐
+//!  in flight ┐                                                      ▼
+//!  readers   ├─▶ mark: roots ─▶ pages ─▶ segments, packs     listed ∖ reached ∖ in flight
+//!  LIST heads┘     ▲    │ a head that was not marked                │ = dead
+//!                  └────┘ (rule R7): once more                      ▼
+//!                             local list ─ dead for how long ─▶ wait │ due ─▶ brake ─▶ DELETE
+//! ```
+//! 1. LIST segments and packs. Only what is listed here can be deleted, so nothing that is sent later is in danger.
+//! 2. Note what this run has in flight and what its readers use, **then** LIST the heads of all volumes. An object is
+//!    in flight from before its PUT until its commit is settled: so each is noted here, or its head is in this LIST.
+//! 3. Refuse, unless this run is the only one that may have requests on the way: the newest head of each volume is a
+//!    release, a deletion, or of this very run, whose claim took the only number that an earlier run could still try
+//!    (rules H1, H4). So a late head is refused by the store, and names nothing.
+//! 4. Mark from every listed head, old ones too, and from the readers. Strays are no roots (rule H3), nor are the heads
+//!    of a deleted volume (rule H6). A root that cannot be read ends the round (rule R13).
+//! 5. Once more from 2, until a LIST made **after** the mark shows no head that was not marked (rule R7): while heads
+//!    come and go, all those of a LIST may be gone before they are read.
+//! 6. Dead is what was listed and is neither reached nor in flight. The local list says for how long each was seen dead,
+//!    in every round without a break (`core::grace`); it is saved before anything is deleted.
+//! 7. Due is what was dead for the grace. A round that wants to delete very much stops and asks.
+//! 8. DELETE what is due, a few at once. Whatever is left when the round ends early is due in the next one.
+//!
+//! **Dead stays dead**: a pack has a random name and is reused only by who reaches it from the newest head (rule G6);
+//! a segment is named by its own commit and by pages that copy the name from pages before. There is no deduplication.
+//! So what no root reaches can get no new reference, and a round may be cut off after each step: the next one finds
+//! the same and more. What the grace is for are readers that no step here sees: another process that opened a volume for
+//! reading (rule R11), a read under way from a root that was just replaced.
+//!
+//! A host beside this one would need leases and rounds in the store (rules R1 to R3); until then step 3 refuses.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use esker_format::{
+    Bulk, Dead, WaitingList,
+    head::HeadKind,
+    ids::{RunId, VolumeId},
+    names::{self, ObjectName},
+};
+use esker_io::{Bug, planted};
+use futures_util::{StreamExt, stream};
+
+use super::{
+    mark::{Listed, Mark},
+    waiting,
+};
+use crate::{
+    EngineError, Result,
+    core::grace::{self, BRAKE_PERCENT},
+    pool::Pool,
+};
+
+/// How often a round marks while heads come and go.
+const MARKS_MAX: usize = 64;
+/// Deletions at once.
+const DELETIONS_AT_ONCE: usize = 8;
+/// Deletions between two looks at whether to stop.
+const BATCH: usize = 64;
+/// A round in the background rests so long after each batch.
+const REST: Duration = Duration::from_millis(50);
+
+/// How a round is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long an object has to be dead.
+    pub grace: Duration,
+    /// Delete however much it is.
+    pub force: bool,
+    /// Look only.
+    pub dry_run: bool,
+    /// Leave guests the store and the processors.
+    pub gently: bool,
+}
+
+/// Objects of a kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Class {
+    /// How many.
+    pub objects: u64,
+    /// Their size.
+    pub bytes: u64,
+}
+
+impl Class {
+    fn add(&mut self, bytes: u64) {
+        self.objects += 1;
+        self.bytes += bytes;
+    }
+
+    fn of<'a>(dead: impl IntoIterator<Item = &'a Dead>) -> Class {
+        let mut class = Class::default();
+        dead.into_iter().for_each(|dead| class.add(dead.bytes));
+        class
+    }
+}
+
+/// What a round found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Volumes that are not deleted.
+    pub volumes: u64,
+    /// Heads and readers that were marked from.
+    pub roots: u64,
+    /// Pages that were read.
+    pub pages: u64,
+    /// Segments and packs that a root reaches.
+    pub live: Class,
+    /// Uploaded, and not committed yet.
+    pub in_flight: Class,
+    /// Dead, and not for the grace yet.
+    pub waiting: Class,
+    /// How long until the next of them is due.
+    pub next_due: Option<Duration>,
+    /// Dead for the grace, and still there.
+    pub due: Class,
+    /// Deleted.
+    pub deleted: Class,
+    /// Heads of deleted volumes that were deleted.
+    pub heads_deleted: u64,
+}
+
+/// Who makes a round.
+pub struct Round<'a> {
+    /// The pool.
+    pub pool: &'a Pool,
+    /// This run.
+    pub run: RunId,
+    /// How.
+    pub options: Options,
+    /// When this run's last round was, by the monotonic clock.
+    pub since: Option<Duration>,
+    /// Asked now and then; the round ends early.
+    pub stop: &'a (dyn Fn() -> bool + Sync),
+    /// Is told how much of how much is deleted.
+    pub progress: &'a (dyn Fn(u64, u64) + Sync),
+}
+
+impl Round<'_> {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// [`EngineError::Invalid`] when another run may be at work in the pool or the brake holds,
+    /// [`EngineError::Damaged`] when a root cannot be read. Nothing was deleted then.
+    pub async fn run(&self) -> Result<Report> {
+        let grace = self.options.grace;
+        let listed = self.bulk().await?;
+        let mut report = Report::default();
+        let (mark, in_flight) = self.mark(&mut report).await?;
+        let mut dead = BTreeMap::new();
+        for (object, bytes) in &listed {
+            if mark.reached.contains(object) {
+                report.live.add(*bytes);
+            } else if in_flight.contains_key(object) {
+                report.in_flight.add(*bytes);
+            } else {
+                dead.insert(*object, *bytes);
+            }
+        }
+        let before = waiting::load(self.pool.world(), self.pool.id());
+        let elapsed = before
+            .as_ref()
+            .map_or(Duration::ZERO, |list| waiting::elapsed(self.pool.world(), list, self.since, grace));
+        let grace_ms = if planted(Bug::GraceIgnored) { 0 } else { millis(grace) };
+        let known = before.as_ref().map_or(&[][..], |list| &list.dead);
+        let verdict = grace::judge(&dead, known, millis(elapsed), grace_ms);
+        report.waiting = Class::of(&verdict.waiting);
+        report.due = Class::of(&verdict.due);
+        let next = verdict.waiting.iter().map(|dead| grace_ms.saturating_sub(dead.for_ms)).min();
+        report.next_due = next.map(Duration::from_millis);
+        if self.options.dry_run {
+            return Ok(report);
+        }
+        let mut kept = verdict.waiting.clone();
+        kept.extend(&verdict.due);
+        self.save(kept, known)?;
+        self.brake(verdict.due.len() as u64, listed.len() as u64)?;
+        self.delete_heads(&mark, &mut report).await?;
+        if !verdict.due.is_empty() {
+            let left = self.delete(verdict.due, &mut report).await;
+            report.due = Class::of(&left);
+            let mut kept = verdict.waiting;
+            kept.extend(left);
+            self.save(kept, &[])?;
+        }
+        Ok(report)
+    }
+
+    /// Step 1.
+    async fn bulk(&self) -> Result<BTreeMap<Bulk, u64>> {
+        let mut listed = BTreeMap::new();
+        for prefix in [names::segments(), names::packs()] {
+            for object in self.pool.fetcher().list(&prefix).await? {
+                match names::parse(&object.name) {
+                    Some(ObjectName::Segment(id)) => listed.insert(Bulk::Segment(id), object.bytes),
+                    Some(ObjectName::Pack(id)) => listed.insert(Bulk::Pack(id), object.bytes),
+                    // Whatever it is, it is none of ours.
+                    _ => None,
+                };
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Steps 2 to 5. Returns also what was in flight at any time meanwhile.
+    async fn mark(&self, report: &mut Report) -> Result<(Mark, BTreeMap<Bulk, ()>)> {
+        let (mut mark, mut in_flight) = (Mark::default(), BTreeMap::new());
+        for _ in 0..MARKS_MAX {
+            in_flight.extend(self.pool.uses().in_flight().into_iter().map(|object| (object, ())));
+            for head in self.pool.uses().read() {
+                mark.root(self.pool, &head, "a volume that is open here for reading").await?;
+            }
+            let heads = self.heads(&mark).await?;
+            let all_seen = mark.look(self.pool, &heads).await?;
+            self.refuse_others(&mark, &heads).await?;
+            if all_seen && mark.covers(&heads) {
+                report.volumes =
+                    mark.newest.values().filter(|newest| newest.kind != HeadKind::Deleted).count() as u64;
+                (report.roots, report.pages) = (mark.roots, mark.pages());
+                return Ok((mark, in_flight));
+            }
+            if (self.stop)() {
+                return Err(EngineError::Invalid(
+                    "the round was told to stop while it marked; nothing was deleted".into(),
+                ));
+            }
+            mark.add(self.pool, &heads).await?;
+            if planted(Bug::MarkNotListed) {
+                return Ok((mark, in_flight));
+            }
+        }
+        Err(EngineError::Invalid(format!(
+            "heads came and went faster than they could be read, {MARKS_MAX} times; nothing was deleted, try again later"
+        )))
+    }
+
+    /// A LIST of all heads. Heads of a volume that is written now come and go: of those it is asked again by itself, for
+    /// that is one page, and one page shows its newest head (rule H9).
+    async fn heads(&self, mark: &Mark) -> Result<Listed> {
+        let mut heads = Listed::new();
+        for object in self.pool.fetcher().list(&names::volumes()).await? {
+            if let Some(ObjectName::Head { volume, number }) = names::parse(&object.name) {
+                heads.entry(volume).or_default().push(number);
+            }
+        }
+        for (volume, numbers) in &mut heads {
+            let written = |kind| !matches!(kind, HeadKind::Released | HeadKind::Deleted);
+            match mark.newest.get(volume) {
+                Some(newest) if written(newest.kind) => *numbers = self.pool.head_numbers(*volume).await?,
+                _ => numbers.sort_unstable(),
+            }
+        }
+        Ok(heads)
+    }
+
+    /// Step 3, as far as newest heads are known; the last time around they all are.
+    async fn refuse_others(&self, mark: &Mark, heads: &Listed) -> Result<()> {
+        let foreign = |volume: &VolumeId| {
+            let newest = mark.newest.get(volume)?;
+            let ended = matches!(newest.kind, HeadKind::Released | HeadKind::Deleted);
+            (!ended && newest.run != self.run).then_some((*volume, newest.run))
+        };
+        let Some((volume, run)) = heads.keys().find_map(foreign) else { return Ok(()) };
+        let named = self.pool.names().await?.into_iter().find(|named| named.volume == volume);
+        let name = named.map_or_else(|| volume.to_string(), |named| named.name);
+        Err(EngineError::Invalid(format!(
+            "volume {name} was not given back by run {run}, which may have requests on the way; nothing was deleted: \
+             only one run at a time reclaims. If that run is alive, stop it; if it has ended, open the volume once here"
+        )))
+    }
+
+    /// Step 6: the list, before anything on it is deleted.
+    fn save(&self, mut dead: Vec<Dead>, known: &[Dead]) -> Result<()> {
+        if dead.is_empty() && known.is_empty() && self.since.is_some() {
+            return Ok(());
+        }
+        dead.sort_by_key(|dead| dead.object);
+        let world = self.pool.world();
+        waiting::save(world, &WaitingList { pool: self.pool.id(), wall_ms: world.clock.wall_ms(), dead })
+    }
+
+    fn brake(&self, due: u64, listed: u64) -> Result<()> {
+        if self.options.force || !grace::brakes(due, listed) {
+            return Ok(());
+        }
+        Err(EngineError::Invalid(format!(
+            "{due} of the pool's {listed} segments and packs are dead, more than {BRAKE_PERCENT} %; nothing was deleted. \
+             If that is right, say so: esker reclaim --force"
+        )))
+    }
+
+    /// Step 8. Returns what is left.
+    async fn delete(&self, due: Vec<Dead>, report: &mut Report) -> Vec<Dead> {
+        let (total, mut left) = (due.len() as u64, Vec::new());
+        let objects = &self.pool.world().objects;
+        let mut batches = due.chunks(BATCH);
+        for batch in batches.by_ref() {
+            if (self.stop)() {
+                left.extend(batch);
+                break;
+            }
+            let deletions: Vec<_> = batch.iter().map(|dead| delete(&**objects, *dead)).collect();
+            let mut deletions = stream::iter(deletions).buffered(DELETIONS_AT_ONCE);
+            while let Some((dead, outcome)) = deletions.next().await {
+                match outcome {
+                    Ok(()) => report.deleted.add(dead.bytes),
+                    Err(error) => {
+                        tracing::warn!(%error, "a dead object stays until the next round");
+                        left.push(dead);
+                    }
+                }
+            }
+            (self.progress)(report.deleted.objects + left.len() as u64, total);
+            if self.options.gently {
+                self.pool.world().clock.sleep(REST).await;
+            }
+        }
+        left.extend(batches.flatten());
+        left
+    }
+
+    /// The heads of deleted volumes, which nobody owns any more. Those that a rule keeps stay.
+    async fn delete_heads(&self, mark: &Mark, report: &mut Report) -> Result<()> {
+        let deleted = mark.newest.iter().filter(|(_, newest)| newest.kind == HeadKind::Deleted);
+        for (volume, _) in deleted {
+            let newest = self.pool.newest_head(*volume).await?;
+            let mut heads = super::Heads::new(&newest.numbers, &newest.strays, 1);
+            loop {
+                let gone = heads.pass(self.pool, *volume).await? as u64;
+                report.heads_deleted += gone;
+                if gone == 0 || (self.stop)() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn delete(
+    objects: &dyn esker_io::Objects,
+    dead: Dead,
+) -> (Dead, std::result::Result<(), esker_io::StoreError>) {
+    let outcome = objects.delete(&dead.object.name()).await;
+    (dead, outcome)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,76 @@
+//! What this run uses that no head in the store needs to name.
+//!
+//! Two kinds, both counted as alive by every round:
+//! - *in flight*: a segment or a pack from before its PUT until the commit that names it is settled. A reference counts
+//!   from when it is decided (rule R2). When the outcome of that commit stays unknown, it counts for as long as the
+//!   run: the head may still arrive.
+//! - *readers*: the root and the tail of each volume that is open for reading, whose head may be thinned meanwhile
+//!   (rule R11).
+
+use std::{collections::BTreeMap, mem, sync::Arc, sync::Weak};
+
+use esker_format::{Bulk, head::Head};
+use esker_io::{Bug, planted, sync::Mutex};
+
+use crate::volume::Volume;
+
+/// What this run uses.
+#[derive(Default)]
+pub struct Uses {
+    /// How often each is held.
+    in_flight: Mutex<BTreeMap<Bulk, u32>>,
+    readers: Mutex<Vec<(Weak<Volume>, Arc<Head>)>>,
+}
+
+/// Holds an object until it is dropped.
+pub(crate) struct InFlight {
+    uses: Arc<Uses>,
+    object: Bulk,
+}
+
+impl Uses {
+    /// The object will be sent, and named by a commit.
+    pub(crate) fn hold(self: &Arc<Self>, object: Bulk) -> InFlight {
+        *self.in_flight.lock().entry(object).or_insert(0) += 1;
+        InFlight { uses: self.clone(), object }
+    }
+
+    /// A volume was opened from this head for reading.
+    pub(crate) fn reads(&self, volume: &Arc<Volume>, head: Head) {
+        let mut readers = self.readers.lock();
+        readers.retain(|(volume, _)| volume.strong_count() > 0);
+        readers.push((Arc::downgrade(volume), Arc::new(head)));
+    }
+
+    /// What is in flight now.
+    pub(crate) fn in_flight(&self) -> Vec<Bulk> {
+        if planted(Bug::InFlightNotCounted) {
+            return Vec::new();
+        }
+        self.in_flight.lock().keys().copied().collect()
+    }
+
+    /// The heads that readers have open now.
+    pub(crate) fn read(&self) -> Vec<Arc<Head>> {
+        let readers = self.readers.lock();
+        readers.iter().filter(|(volume, _)| volume.strong_count() > 0).map(|(_, head)| head.clone()).collect()
+    }
+}
+
+impl InFlight {
+    /// Nobody knows whether a head names it, or will.
+    pub(crate) fn keep(self: Arc<Self>) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut in_flight = self.uses.in_flight.lock();
+        let count = in_flight.get_mut(&self.object).expect("it was held");
+        *count -= 1;
+        if *count == 0 {
+            in_flight.remove(&self.object);
+        }
+    }
+}
