@@ -64,7 +64,10 @@ impl Heads {
                 None => self.known.remove(&number),
             };
         }
-        let facts: Vec<HeadFacts> = self.known.values().copied().flatten().collect();
+        let mut facts: Vec<HeadFacts> = self.known.values().copied().flatten().collect();
+        if planted(Bug::PiecesDeleted) {
+            facts.iter_mut().for_each(|facts| facts.oldest_piece = None);
+        }
         let gone = if planted(Bug::ClaimDeleted) {
             facts[..facts.len().saturating_sub(self.kept)].iter().map(|facts| facts.number).collect()
         } else {

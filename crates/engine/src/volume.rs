@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 use esker_format::{
     BLOCK_BYTES,
     chunk::CHUNK_BYTES,
-    ids::{Sequence, VolumeId},
+    ids::VolumeId,
     property::{Compression, Durability, OnLag},
 };
 use esker_io::sync::{
@@ -276,21 +276,6 @@ impl Volume {
     /// How many jobs of all volumes run or wait for a processor.
     pub fn background_jobs(&self) -> usize {
         self.pool.world().cpu.depth()
-    }
-
-    /// The highest sequence that was written; equal sequences mean equal contents.
-    pub fn last_sequence(&self) -> Sequence {
-        Sequence(self.writer.as_ref().map_or(self.opened_sequence, |writer| writer.log.last_sequence()))
-    }
-
-    /// The highest sequence that the store holds.
-    pub fn committed_sequence(&self) -> Sequence {
-        Sequence(self.writer.as_ref().map_or(self.opened_sequence, |writer| writer.committed.lock().sequence))
-    }
-
-    /// Log bytes that the store does not hold yet.
-    pub fn dirty_bytes(&self) -> u64 {
-        self.writer.as_ref().map_or(0, |writer| writer.log.dirty_bytes())
     }
 
     /// The writer, if writes are allowed now.

@@ -14,7 +14,6 @@ use esker_format::{
     head::{Head, HeadKind},
     ids::DirectoryId,
 };
-use esker_io::{Bug, planted};
 
 /// The default number of newest heads that are kept.
 pub const HEADS_KEPT: usize = 200;
@@ -68,7 +67,7 @@ pub fn deletable(heads: &[HeadFacts], kept: usize) -> Vec<u64> {
     let history = thinned(older, kept * 3 / 5, kept * 11 / 20);
     // Rule H7. What stays for the sake of history needs no pieces of others.
     let needed = newest.iter().filter_map(|head| head.oldest_piece).min().unwrap_or(u64::MAX);
-    let is_needed = |head: &HeadFacts| head.carries && head.number >= needed && !planted(Bug::PiecesDeleted);
+    let is_needed = |head: &HeadFacts| head.carries && head.number >= needed;
     let goes =
         |head: &&HeadFacts| !history.contains(&head.number) && !is_needed(head) && !is_kept(head, heads);
     older.iter().filter(goes).map(|head| head.number).collect()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use esker_format::{
     head::Head,
+    ids::Sequence,
     property::{Durability, OnLag},
 };
 use esker_io::{
@@ -71,6 +72,21 @@ impl Volume {
         self.check_running()?;
         let last = writer.log.last_sequence();
         writer.log.sync_to(last).inspect_err(|error| self.stop(error))
+    }
+
+    /// The highest sequence that was written; equal sequences mean equal contents.
+    pub fn last_sequence(&self) -> Sequence {
+        Sequence(self.writer.as_ref().map_or(self.opened_sequence, |writer| writer.log.last_sequence()))
+    }
+
+    /// The highest sequence that the store holds.
+    pub fn committed_sequence(&self) -> Sequence {
+        Sequence(self.writer.as_ref().map_or(self.opened_sequence, |writer| writer.committed.lock().sequence))
+    }
+
+    /// Log bytes that the store does not hold yet.
+    pub fn dirty_bytes(&self) -> u64 {
+        self.writer.as_ref().map_or(0, |writer| writer.log.dirty_bytes())
     }
 
     /// Whether a FLUSH of everything that was acknowledged is done once the local disk has it: unless the volume's

@@ -128,10 +128,13 @@ fn property_texts() {
     assert_eq!("bounded(5)".parse::<Durability>().unwrap(), bounded);
     assert_eq!("bounded(5s)".parse::<Durability>().unwrap(), bounded);
     for text in
-        ["", "bounded", "bounded()", "bounded(0)", "bounded(86401)", "bounded(+5)", "bounded(5ms)", "sync"]
+        ["", "bounded", "bounded()", "bounded(0)", "bounded(86401)", "bounded(+5)", "bounded(5ms)", "sync(5)"]
     {
         assert!(text.parse::<Durability>().is_err(), "{text}");
     }
+    assert_eq!("sync".parse::<Durability>().unwrap(), Durability::Sync);
+    assert_eq!("stall".parse::<OnLag>().unwrap(), OnLag::Stall);
+    assert!("wait".parse::<OnLag>().is_err());
     for text in ["", "zstd", "zstd:0", "zstd:20", "zstd:-1", "zstd:+3", "LZ4"] {
         assert!(text.parse::<Compression>().is_err(), "{text}");
     }

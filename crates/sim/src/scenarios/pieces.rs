@@ -183,7 +183,7 @@ fn pieces_shrink(lab: &mut Lab) -> Outcome {
     lab.write(250, 20)?;
     rounds(lab, 0, 2)?;
     expect_pieces(lab, |pieces| pieces >= 2)?;
-    lab.write(254, 6)?;
+    lab.trim(250, 20)?;
     lab.resize(256)?;
     rounds(lab, 2, 2)?;
     lab.fall(0, Fall::Kill);

@@ -4,7 +4,6 @@
 //! what is due and little: what is much is sealed at once.
 
 use esker_format::head::TAIL_PIECES_MAX;
-use esker_io::{Bug, planted};
 
 use super::{Durability, View, piece_after_ms};
 
@@ -37,10 +36,9 @@ pub fn next_piece(view: &View, durability: Durability) -> Piece {
     let (Some(age_ms), Some(seconds)) = (view.uncommitted_age_ms, durability.bound_seconds()) else {
         return Piece::Idle;
     };
-    let bounded = !planted(Bug::TailUnbounded);
-    let whole = view.pieces >= PIECES_MANY && view.unsealed_blocks <= WHOLE_BLOCKS_MAX && bounded;
+    let whole = view.pieces >= PIECES_MANY && view.unsealed_blocks <= WHOLE_BLOCKS_MAX;
     let is_little = view.uncommitted_blocks <= PIECE_BLOCKS_MAX;
-    if view.draining || !is_little || (view.pieces >= TAIL_PIECES_MAX && !whole && bounded) {
+    if view.draining || !is_little || (view.pieces >= TAIL_PIECES_MAX && !whole) {
         // A seal takes it.
         return Piece::Idle;
     }

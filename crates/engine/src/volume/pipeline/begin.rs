@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use esker_format::head::{HeadKind, TAIL_SEGMENTS_MAX};
+use esker_io::{Bug, planted};
 
 use super::{
     super::{
@@ -82,7 +83,7 @@ impl Pipeline {
             uncommitted_age_ms: uncommitted.oldest_ms.map(age),
             unsealed_blocks: writer.log.unsealed_blocks(),
             seal_age_ms: writer.limits.seal_age.as_millis() as u64,
-            pieces: committed.pieces,
+            pieces: if planted(Bug::TailUnbounded) { 0 } else { committed.pieces },
             flush_waits: writer.store.wanted() > committed.sequence,
             backlog_blocks: backlog.blocks,
             oldest_age_ms: backlog.oldest_ms.map(age),
