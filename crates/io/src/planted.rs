@@ -32,8 +32,8 @@ pub enum Bug {
     EvictedEarly,
     /// A leaf is let go of while it names the log.
     EvictedInLog,
-    /// A leaf is let go of while somebody waits for its page.
-    PinIgnored,
+    /// A leaf is let go of while somebody waits for its page, and the page of an older root is believed.
+    FilledFromOlder,
     /// W6: a seal leaves out what a later, unsealed write has overwritten.
     OverwrittenNotSealed,
     /// W9: a log chunk is used again before its blocks were applied.

@@ -105,8 +105,8 @@ fn a_leaf_is_let_go_of_while_it_names_the_log() {
 }
 
 #[test]
-fn a_leaf_is_let_go_of_while_its_page_is_waited_for() {
-    caught_by(Bug::PinIgnored, "crowded-late-page", "expected");
+fn a_page_of_a_root_from_before_a_leaf_was_let_go_of() {
+    caught_by(Bug::FilledFromOlder, "crowded-late-page", "expected");
 }
 
 #[test]

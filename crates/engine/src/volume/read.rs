@@ -8,7 +8,6 @@ use esker_format::{
     page::Page,
 };
 
-#[cfg(feature = "planted")]
 use esker_io::{Bug, planted};
 
 use super::{StoredMap, Volume, blocks_of, sweep::Pin};
@@ -167,14 +166,29 @@ impl Volume {
 
     /// Reads what the store's pages say of the pinned blocks.
     pub(super) async fn load_map(&self, pin: &Pin<'_>) -> Result<()> {
-        let range = pin.range();
-        let StoredMap { root, size_bytes, .. } = *self.stored.lock();
+        // Again when something was let go of by a newer root meanwhile: pages of this one are not taken then.
+        while !self.load_from_root(pin).await? {}
+        Ok(())
+    }
+
+    /// Whether the pages were taken.
+    async fn load_from_root(&self, pin: &Pin<'_>) -> Result<bool> {
+        let StoredMap { root, size_bytes, sequence } = *self.stored.lock();
+        let takes = |map: &Map| map.takes(sequence) || planted(Bug::FilledFromOlder);
         let Some(root) = root else {
-            self.map.write().fill_holes();
-            return Ok(());
+            let mut map = self.map.write();
+            if takes(&map) {
+                map.fill_holes();
+            }
+            return Ok(takes(&map));
         };
+        let (range, mut taken) = (pin.range(), true);
         let fill = |place: Place, page: &Page| {
             let mut map = self.map.write();
+            if !takes(&map) {
+                taken = false;
+                return;
+            }
             if place.level == 0 {
                 self.pool.maps().memory().count_loaded();
             }
@@ -184,7 +198,8 @@ impl Volume {
             }
             map.fill(place.level, place.index, page, &range);
         };
-        checkpoint::load(self.pool.fetcher(), root, blocks_of(size_bytes), &range, fill).await
+        checkpoint::load(self.pool.fetcher(), root, blocks_of(size_bytes), &range, fill).await?;
+        Ok(taken)
     }
 
     /// What `length` bytes at `offset` hold, as (bytes, state) in order; `None` when the store's pages have to be read

@@ -16,7 +16,7 @@ use esker_io::{
     sync::{Mutex, Weak},
 };
 
-use super::Volume;
+use super::{Volume, Writer};
 use crate::core::map::{Facts, MAP_BYTES_MAX, MapMemory};
 
 /// Work under one hold of the guard: as much as 32 flat leaves.
@@ -123,7 +123,7 @@ impl Volume {
             let root_sequence = self.stored.lock().sequence;
             let mut map = self.map.write();
             let pinned = self.pins.ranges.lock().clone();
-            let pinned = if planted(Bug::PinIgnored) { Vec::new() } else { pinned };
+            let pinned = if planted(Bug::FilledFromOlder) { Vec::new() } else { pinned };
             // What a volume that is only read holds of its tail is in no root.
             let last_sequence = self.writer.as_ref().map_or(u64::MAX, |writer| writer.log.last_sequence());
             let last_sequence = if planted(Bug::EvictedEarly) { 0 } else { last_sequence };
@@ -146,7 +146,9 @@ impl Volume {
     /// Whether no further root would hold more than the newest.
     fn is_all_in_root(&self) -> bool {
         let root_sequence = self.stored.lock().sequence;
-        self.writer.as_ref().is_none_or(|writer| writer.log.last_sequence() <= root_sequence)
+        let has_all = |writer: &Writer| writer.log.last_sequence() <= root_sequence;
+        // One that has stopped makes no further root.
+        self.has_stopped() || self.writer.as_ref().is_none_or(has_all)
     }
 
     /// Keeps the leaves of a range in the map, once they are there.

@@ -41,7 +41,7 @@ const BUGS: [Bug; 19] = [
     Bug::BaseNotChecked,
     Bug::EvictedEarly,
     Bug::EvictedInLog,
-    Bug::PinIgnored,
+    Bug::FilledFromOlder,
     Bug::OverwrittenNotSealed,
     Bug::ReleasedEarly,
     Bug::SyncSkipped,

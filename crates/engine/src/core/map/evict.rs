@@ -10,10 +10,10 @@
 //! 3. Nobody waits for a page of it: whoever does pins the range until he has read from it. And nobody has used it since the sweep came by the last time (a second chance).
 //!
 //! So an unloaded block is one that nothing has changed since some root, as far as that root's sequence says, and every
-//! later root says the same of it. An earlier root may not: 1. a load takes root 1; 2. a writer changes the leaf, root 2
-//! holds the change, the leaf is evicted; 3. the page of root 1 arrives. The pin closes this too. Whoever loads pins the
-//! range before he asks which root is the newest. A sweep that saw the pin leaves the range alone. One that did not had
-//! asked for the newest root before the pin was there, and evicts by that root at most.
+//! later root says the same of it. An earlier root may not: 1. a load takes root 1; 2. a writer changes a leaf, root 2
+//! holds the change, the leaf is evicted; 3. a page of root 1 arrives, perhaps one that calls all around it holes. So the
+//! map remembers the newest root that it evicted by, and takes no page of an earlier one ([`Map::takes`]). The newest
+//! root is never earlier, so whoever loads again gets on.
 //!
 //! An inner node below which nothing is left becomes unloaded too. Holes and zeros in it have no leaf to be
 //! stamped, so the node is stamped for them: it counts as changed whenever a subtree of it was set, or a leaf that was
@@ -26,7 +26,7 @@ use esker_format::{address::Address, page::LEAF_BLOCKS};
 use super::{
     Garbage, Map,
     leaf::{self, names_log},
-    mark::Mark,
+    mark::{Mark, STAMP_MAX},
     node::{Node, child_at, span},
 };
 
@@ -46,6 +46,8 @@ pub(super) struct Clock {
     open: VecDeque<(u32, u64)>,
     /// Up to which generation the root holds everything.
     settled: u32,
+    /// Of the newest root that something was evicted by.
+    root_sequence: u64,
 }
 
 /// What the sweep knows of the volume; true at the moment of the call or earlier, the last sequence later.
@@ -80,6 +82,11 @@ struct Sweep<'a> {
 }
 
 impl Map {
+    /// Whether a page of a root up to this sequence may fill in what is unloaded.
+    pub fn takes(&self, root_sequence: u64) -> bool {
+        root_sequence >= self.clock.root_sequence
+    }
+
     /// Goes on with the sweep for so much work (64 is a flat leaf): stamps what was changed, and unloads what the root
     /// holds and nobody used.
     pub fn sweep(&mut self, facts: &Facts<'_>, work: usize) -> Swept {
@@ -115,9 +122,13 @@ impl Clock {
         last.1 = last.1.max(facts.last_sequence);
     }
 
+    fn evicted_by(&mut self, facts: &Facts<'_>) {
+        self.root_sequence = self.root_sequence.max(facts.root_sequence);
+    }
+
     /// What is stamped from now on may come later into a root than what was stamped before.
     fn begin_generation(&mut self) {
-        if self.open.len() < GENERATIONS_MAX {
+        if self.open.len() < GENERATIONS_MAX && self.generation < STAMP_MAX {
             self.generation += 1;
             self.open.push_back((self.generation, 0));
         }
@@ -160,6 +171,7 @@ impl Sweep<'_> {
         if unloaded.heap_bytes() < node.heap_bytes() {
             self.swept.garbage.keep(std::mem::replace(node, unloaded));
             self.swept.leaves += 1;
+            self.clock.evicted_by(self.facts);
         }
     }
 }
@@ -190,6 +202,7 @@ impl Node {
         let empty = passed && *below_bytes == 0 && end <= sweep.blocks;
         if empty && sweep.is_settled(mark) && !sweep.is_pinned(base, span(level)) {
             sweep.swept.garbage.keep(std::mem::replace(self, Node::Uniform(Address::UNLOADED)));
+            sweep.clock.evicted_by(sweep.facts);
         }
     }
 }

@@ -9,6 +9,8 @@ const USED: u32 = 1;
 /// It was changed since the sweep came by: no stamp holds.
 const CHANGED: u32 = 2;
 const STAMP_SHIFT: u32 = 2;
+/// The largest stamp.
+pub(super) const STAMP_MAX: u32 = u32::MAX >> STAMP_SHIFT;
 
 /// Used, changed, and a stamp: the generation up to which its changes go. Readers and writers set a bit under the
 /// shared guard, and only where it is not set; the guard orders that before the sweep, which holds it alone.

@@ -11,8 +11,8 @@ struct World {
     /// Sequence and contents of each root, oldest first.
     roots: Vec<(u64, Vec<Address>)>,
     sequence: u64,
-    /// Leaves whose pages were asked for, each with what its root says.
-    loads: VecDeque<(u64, Vec<LeafRun>)>,
+    /// Leaves whose pages were asked for, each with its root's sequence, and what that says.
+    loads: VecDeque<(u64, u64, Vec<LeafRun>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -41,8 +41,10 @@ enum Move {
     },
     /// The page comes that was asked for first.
     Loaded,
-    /// The newest root's top page comes.
-    FillTop,
+    /// A top page comes, of the newest root or an older one.
+    FillTop {
+        age: usize,
+    },
     Deflate {
         leaf: u64,
     },
@@ -61,7 +63,7 @@ fn one_move() -> impl Strategy<Value = Move> {
         6 => (1..400usize, 0..2 * SMALL).prop_map(|(work, pinned)| Move::Sweep { work, pinned }),
         4 => leaf.clone().prop_map(|leaf| Move::Load { leaf }),
         3 => Just(Move::Loaded),
-        1 => Just(Move::FillTop),
+        2 => (0..3usize).prop_map(|age| Move::FillTop { age }),
         1 => leaf.prop_map(|leaf| Move::Deflate { leaf }),
         1 => (0..SMALL).prop_map(|lba| Move::Read { lba }),
     ]
@@ -107,14 +109,17 @@ impl World {
             Move::Sweep { work, pinned } => self.sweep(work, pinned),
             Move::Load { leaf } => {
                 let runs = runs_in(self.newest(), leaf);
-                self.loads.push_back((leaf, runs));
+                let sequence = self.roots.last().expect("there is a root").0;
+                self.loads.push_back((leaf, sequence, runs));
             }
             Move::Loaded => {
-                if let Some((leaf, runs)) = self.loads.pop_front() {
+                if let Some((leaf, sequence, runs)) = self.loads.pop_front()
+                    && self.map.takes(sequence)
+                {
                     self.map.fill(0, leaf, &Page::Leaf(runs), &(0..u64::MAX));
                 }
             }
-            Move::FillTop => self.fill_top(),
+            Move::FillTop { age } => self.fill_top(age),
             Move::Deflate { leaf } => drop(self.map.deflate(leaf)),
             Move::Read { lba } => drop(self.map.get(lba)),
         }
@@ -135,7 +140,7 @@ impl World {
         let root_sequence = self.roots.last().expect("there is a root").0;
         let pinned = pinned..pinned + 1;
         let held = self.map.blocks > pinned.start && self.map.get(pinned.start) != Address::UNLOADED;
-        let loads = self.loads.iter().map(|(leaf, _)| leaf * LEAF_BLOCKS..(leaf + 1) * LEAF_BLOCKS);
+        let loads = self.loads.iter().map(|(leaf, ..)| leaf * LEAF_BLOCKS..(leaf + 1) * LEAF_BLOCKS);
         let ranges: Vec<_> = loads.chain([pinned.clone()]).collect();
         let facts = Facts { last_sequence: self.sequence, root_sequence, pinned: &ranges };
         let swept = self.map.sweep(&facts, work);
@@ -148,8 +153,12 @@ impl World {
         &self.roots.last().expect("there is a root").1
     }
 
-    fn fill_top(&mut self) {
-        let contents = self.newest().to_vec();
+    fn fill_top(&mut self, age: usize) {
+        let (sequence, contents) = self.roots[self.roots.len().saturating_sub(age + 1)].clone();
+        if !self.map.takes(sequence) {
+            assert!(age > 0, "the newest root is always taken");
+            return;
+        }
         let leaves = SMALL.div_ceil(LEAF_BLOCKS);
         let children = (0..leaves).filter_map(|leaf| match &runs_in(&contents, leaf)[..] {
             [] => None,
