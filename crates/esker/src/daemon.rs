@@ -187,9 +187,11 @@ impl Daemon {
     }
 
     fn metrics_now(&self) -> api::Metrics {
+        // As in `status_now`, which is called below.
+        let reclaim = self.inside().reclaim;
         metrics::metrics(&metrics::Look {
             told: self.told,
-            reclaim: self.inside().reclaim,
+            reclaim,
             status: self.status_now(),
             dirty_bytes: self.host.dirty_bytes(),
             dirty_bytes_max: self.host.dirty_bytes_max(),

@@ -21,7 +21,7 @@ use super::{CACHE_BYTES, Lab, Outcome, VOLUME, open::spawner, violation};
 use crate::Task;
 
 /// What came of a round.
-pub type Round = Task<Result<Report, EngineError>>;
+type Round = Task<Result<Report, EngineError>>;
 
 impl Lab {
     /// Starts a round at a site whose engine runs.
