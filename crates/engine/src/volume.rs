@@ -5,6 +5,7 @@ mod pace;
 mod pipeline;
 mod read;
 mod resize;
+mod room;
 mod stages;
 mod status;
 mod write;

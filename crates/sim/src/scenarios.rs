@@ -4,6 +4,7 @@ mod local;
 mod owners;
 mod resize;
 mod store;
+mod weather;
 mod zombies;
 
 use crate::lab::{Lab, Outcome, Setup};
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(owners::all());
     all.extend(zombies::all());
     all.extend(resize::all());
+    all.extend(weather::all());
     all
 }
 

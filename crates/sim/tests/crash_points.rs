@@ -66,4 +66,12 @@ scenarios! {
     shrink "shrink",
     resize_unloaded "resize-unloaded",
     resize_and_takeover "resize-and-takeover",
+    hour_away "hour-away",
+    throttled "throttled",
+    stalls "stalls",
+    full_for_a_while "full-for-a-while",
+    full_for_long "full-for-long",
+    sync_fails_once "sync-fails-once",
+    clocks "clocks",
+    hour_stopped "hour-stopped",
 }

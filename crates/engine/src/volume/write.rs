@@ -10,12 +10,13 @@ use esker_format::{
 };
 use esker_io::{
     Bug, emptied, planted,
-    sync::{ReadGuard, either},
+    sync::ReadGuard,
 };
 
 use super::{
     Volume, Writer, blocks_of,
     change::{Change, Cut, OwnedChange, Scratch, WriteStep, part_of},
+    room::{Space, step_of},
 };
 use crate::{
     EngineError, Result,
@@ -36,7 +37,7 @@ impl Volume {
                 continue;
             }
             self.write_group(&batch[done..index], scratch);
-            let step = self.change_now(change, scratch).unwrap_or_else(WriteStep::Failed);
+            let step = self.change_now(change, scratch).unwrap_or_else(step_of);
             scratch.steps.push(step);
             done = index + 1;
         }
@@ -49,15 +50,20 @@ impl Volume {
         let (offset, length) = change.borrow().range();
         self.check_range(offset, length)?;
         self.room().await?;
-        if let OwnedChange::Trim { .. } = change {
-            return self.change_body(&change.borrow(), &Cut::of(offset, length), &mut Scratch::default());
-        }
+        let mut space = Space::default();
         let cut = Cut::of(offset, length);
-        for (part_offset, part_length) in cut.parts() {
-            let data = part_of(&change, offset, part_offset, part_length);
-            self.write_part_later(part_offset, &data).await?;
+        if !matches!(change, OwnedChange::Trim { .. }) {
+            for (part_offset, part_length) in cut.parts() {
+                let data = part_of(&change, offset, part_offset, part_length);
+                while let Err(error) = self.write_part_later(part_offset, &data).await {
+                    self.wait_for_space(error, &mut space).await?;
+                }
+            }
         }
-        self.change_body(&change.borrow(), &cut, &mut Scratch::default())
+        while let Err(error) = self.change_body(&change.borrow(), &cut, &mut Scratch::default()) {
+            self.wait_for_space(error, &mut space).await?;
+        }
+        Ok(())
     }
 
     /// Whether it is a write that covers whole blocks inside the volume.
@@ -75,13 +81,14 @@ impl Volume {
         }
         match self.writable() {
             Ok(writer) if writer.is_full() => scratch.steps.extend(group.iter().map(|_| WriteStep::Later)),
-            Ok(writer) => self.append_writes(writer, group, scratch),
+            // The steps say how it went.
+            Ok(writer) => drop(self.append_writes(writer, group, scratch)),
             Err(error) => scratch.steps.extend(group.iter().map(|_| WriteStep::Failed(error.clone()))),
         }
     }
 
     /// Appends and publishes whole-block writes.
-    fn append_writes(&self, writer: &Writer, writes: &[Change<'_>], scratch: &mut Scratch) {
+    fn append_writes(&self, writer: &Writer, writes: &[Change<'_>], scratch: &mut Scratch) -> Result<()> {
         let Scratch { steps, crcs, entries, positions } = scratch;
         crcs.clear();
         crcs.extend(writes.iter().flat_map(|write| write.data().chunks_exact(BLOCK_BYTES).map(block_crc)));
@@ -104,16 +111,17 @@ impl Volume {
             outcome
         });
         writer.wake_pipeline();
-        let error = outcome.err().inspect(|error| self.failed(error));
+        let outcome = outcome.inspect_err(|error| self.failed(error));
         let mut needed = 0;
         for write in writes {
             needed += write.data().len().div_ceil(RECORD_BYTES_MAX);
-            steps.push(match &error {
-                Some(error) if positions.len() < needed => WriteStep::Failed(error.clone()),
+            steps.push(match &outcome {
+                Err(error) if positions.len() < needed => step_of(error.clone()),
                 _ => WriteStep::Done,
             });
         }
         *entries = emptied(room);
+        outcome
     }
 
     fn publish(&self, map: &Map, entries: &[Entry<'_>], positions: &[u64]) {
@@ -192,11 +200,9 @@ impl Volume {
                 let start = (lba * BLOCK_BYTES as u64 - offset) as usize;
                 let data = &data[start..start + blocks as usize * BLOCK_BYTES];
                 let offset = lba * BLOCK_BYTES as u64;
-                self.append_writes(writer, &[Change::Write { offset, data }], scratch);
-                match scratch.steps.pop() {
-                    Some(WriteStep::Failed(error)) => Err(error),
-                    _ => Ok(()),
-                }
+                let outcome = self.append_writes(writer, &[Change::Write { offset, data }], scratch);
+                scratch.steps.pop();
+                outcome
             }
             Change::Trim { .. } | Change::Zero { may_trim: true, .. } => {
                 self.set_range(writer, lba, Payload::Hole { blocks }, Address::HOLE)
@@ -275,21 +281,6 @@ impl Volume {
         writer.wake_pipeline();
         outcome.inspect_err(|error| self.failed(error))?;
         Ok(true)
-    }
-
-    /// Waits until there is room below the dirty bound.
-    async fn room(&self) -> Result<()> {
-        loop {
-            let writer = self.writable()?;
-            let (seen, seen_by_all) = (writer.room.generation(), writer.budget.room.generation());
-            if !writer.is_full() {
-                return Ok(());
-            }
-            if writer.budget.is_full() {
-                writer.budget.pressure.notify();
-            }
-            either(writer.room.wait_past(seen), writer.budget.room.wait_past(seen_by_all)).await;
-        }
     }
 }
 

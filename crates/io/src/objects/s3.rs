@@ -4,6 +4,7 @@
 //! [`Retry`](super::Retry), for the requests where it does no harm.
 
 mod answer;
+mod body;
 mod failure;
 mod settings;
 
@@ -91,7 +92,7 @@ impl S3Objects {
             let options = GetOptions::new().with_range(range);
             let answer = self.store.get_opts(&path, options).await?;
             let promised = answer.range.end - answer.range.start;
-            Ok((promised, answer.bytes().await?))
+            Ok((promised, body::collect(answer, promised).await?))
         };
         match within(time_for(bytes), get).await {
             Ok((promised, body)) => checked(name, asked.unwrap_or(promised), body),

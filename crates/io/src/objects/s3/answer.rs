@@ -3,7 +3,7 @@
 //! Its errors do not show the status: 400 and 500 look alike, and every 409 is "already exists". So
 //! the HTTP client is wrapped, and a refusal travels through it as an error of our own type.
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use futures_util::TryStreamExt;
 use object_store::{
@@ -28,13 +28,16 @@ pub(super) struct Answer {
     pub(super) code: String,
     /// S3's sentence, or the beginning of whatever came.
     pub(super) message: String,
+    /// For how long it wants no further request, where it says so in seconds.
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Answer {
     fn parse(status: u16, text: &str) -> Self {
         let code = element(text, "Code").unwrap_or_default().to_owned();
         let message = element(text, "Message").unwrap_or(text);
-        Self { status, code, message: message.trim().chars().take(MESSAGE_CHARS_MAX).collect() }
+        let message = message.trim().chars().take(MESSAGE_CHARS_MAX).collect();
+        Self { status, code, message, retry_after: None }
     }
 }
 
@@ -78,8 +81,10 @@ impl Showing {
         if !to_s3 || !(status.is_client_error() || status.is_server_error()) {
             return Ok(response);
         }
+        let pause = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         let text = beginning(response.into_body()).await;
         let answer = Answer::parse(status.as_u16(), &String::from_utf8_lossy(&text));
+        let answer = Answer { retry_after: pause.map(Duration::from_secs), ..answer };
         Err(HttpError::new(HttpErrorKind::Unknown, answer))
     }
 }
