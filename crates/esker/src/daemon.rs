@@ -10,7 +10,7 @@ use std::{
 };
 
 use esker_control::{Answer, ApiError, ErrorKind, api};
-use esker_engine::{EngineError, host::Host};
+use esker_engine::{EngineError, host::Host, volume::Status};
 use esker_frontend::nbd;
 
 pub(crate) use metrics::Told;
@@ -76,7 +76,8 @@ impl Daemon {
         name: &str,
         request: &api::OpenVolume,
     ) -> Result<api::Opened, EngineError> {
-        let already_open = self.host.volume(name).is_some();
+        let serves = |status: &Status| matches!(status, Status::Running | Status::ReadOnly);
+        let already_open = self.host.volume(name).is_some_and(|volume| serves(&volume.status().status));
         self.inside().wanted.insert(name.to_owned(), Wanted::Opening);
         let opened = self.open_now(name, request).await;
         match &opened {

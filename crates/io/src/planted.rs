@@ -44,8 +44,8 @@ pub enum Bug {
     OffByOne,
     /// The breaker does not hear of its probes.
     BreakerStaysOpen,
-    /// A hedged GET asks for other bytes than the first.
-    HedgeElsewhere,
+    /// No GET is sent a second time.
+    NeverHedged,
     /// A write that finds no room for a chunk is taken for done.
     NoSpaceIsDone,
     /// A sync that failed is done again, and what that says is believed.

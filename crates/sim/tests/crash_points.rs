@@ -70,6 +70,7 @@ scenarios! {
     throttled "throttled",
     stalls "stalls",
     full_for_a_while "full-for-a-while",
+    makes_room "makes-room",
     full_for_long "full-for-long",
     sync_fails_once "sync-fails-once",
     clocks "clocks",

@@ -9,3 +9,4 @@ mod log;
 mod metrics;
 mod objects;
 mod serving;
+mod weather;

@@ -1,7 +1,7 @@
 //! The circuit breaker: while most requests fail, none is sent but a probe now and then.
 //!
 //! ```text
-//!            half of the last 10 s' answers failed, 8 at least
+//!            half of the last 10 s' answers failed, 8 at least, of 2 objects
 //!   ┌────────┐ ─────────────────────────────────────▶ ┌──────┐
 //!   │ closed │                                        │ open │ ◀─┐ it fails: the pause doubles
 //!   └────────┘ ◀─────────────── ┌─────────┐ ◀──────── └──────┘   │ it is dropped: the next one at once
@@ -17,7 +17,9 @@
 //!    seconds does not keep the next one from being sent, but its late answer closes the breaker all the same.
 //! 4. A pause is drawn between half of its length and all of it, so that hosts do not come back in step. Those who were
 //!    held back come spread over a second.
-//! 5. A store that throttles says for how long it wants to be left alone: tries wait for that, and so does a probe.
+//! 5. A single object that fails for ever is no weather: failures count from two objects on, and an object whose probe has
+//!    failed lets others go first. So a volume with a broken object does not hold up the others.
+//! 6. A store that throttles says for how long it wants to be left alone: tries wait for that, and so does a probe.
 //!
 //! [`state`] decides, from what it is told and when; this file sends and waits.
 
@@ -36,7 +38,7 @@ use crate::{
         either,
     },
 };
-use state::{Outcome, State, Ticket};
+use state::{Object, Outcome, State, Ticket};
 
 /// Over how much time those come back who were held.
 const SPREAD: Duration = Duration::from_secs(1);
@@ -93,7 +95,7 @@ impl Breaker {
         request: impl FnOnce() -> BoxFuture<'a, Result<T>> + Send,
     ) -> Result<T> {
         let now = self.clock.monotonic();
-        let admitted = self.state.lock().admit(now);
+        let admitted = self.state.lock().admit(Object::named(name), now);
         let ticket = match admitted {
             Ok(ticket) => ticket,
             Err(until) => {

@@ -28,7 +28,7 @@ struct Arguments {
     bug: Option<String>,
 }
 
-const BUGS: [Bug; 16] = [
+const BUGS: [Bug; 20] = [
     Bug::ClaimDeleted,
     Bug::ClaimNotListed,
     Bug::StrayBelieved,
@@ -45,6 +45,10 @@ const BUGS: [Bug; 16] = [
     Bug::AckBeforeLog,
     Bug::CrcIgnored,
     Bug::OffByOne,
+    Bug::BreakerStaysOpen,
+    Bug::NeverHedged,
+    Bug::NoSpaceIsDone,
+    Bug::SyncRetried,
 ];
 
 fn main() -> ExitCode {

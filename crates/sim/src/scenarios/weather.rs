@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use esker_engine::EngineError;
+use esker_format::property::Durability;
 use esker_io::StoreErrorKind;
 
 use super::{
@@ -21,6 +22,7 @@ pub(super) fn all() -> Vec<Scenario> {
         plain("throttled", throttled),
         Scenario { setup: large, cut: false, ..plain("stalls", stalls) },
         plain("full-for-a-while", full_for_a_while),
+        Scenario { setup: ephemeral, ..plain("makes-room", makes_room) },
         plain("full-for-long", full_for_long),
         plain("sync-fails-once", sync_fails_once),
         plain("clocks", clocks),
@@ -36,6 +38,12 @@ const SETTLED_WITHIN_MS: u64 = 30_000;
 /// the store is hardly asked; and soon after it is back everything is acknowledged and drained.
 fn hour_away(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
+    // Far more than the lab's cache holds.
+    for round in 0..15 {
+        lab.write(16 * round, 16)?;
+    }
+    lab.drain()?;
+    lab.open(0)?;
     lab.write(0, 4)?;
     lab.machine().store().outage(Duration::ZERO, Duration::from_millis(HOUR_MS));
     for round in 0..8 {
@@ -50,9 +58,19 @@ fn hour_away(lab: &mut Lab) -> Outcome {
     }
     let before = lab.machine().store().counts();
     lab.flush()?;
-    for _ in 0..6 {
+    for round in 0..6 {
         lab.read(0, 4)?;
-        lab.run_ms(HOUR_MS / 6 - 2_000)?;
+        // What only the store has is not there now; whoever asks hears of it, and not after an hour.
+        let begun = lab.machine().executor().now();
+        match lab.try_read(40 + 16 * round, 4)? {
+            Err(EngineError::Store(_)) => {}
+            other => return Err(violation(format!("a read from a store that is away: {other:?}"))),
+        }
+        let waited = (lab.machine().executor().now() - begun).as_millis() as u64;
+        if waited > 35_000 {
+            return Err(violation(format!("a read waits {waited} ms for a store that is away")));
+        }
+        lab.run_ms(HOUR_MS / 6 - 2_000 - waited)?;
     }
     let asked = lab.machine().store().counts().put - before.put;
     // A probe every eight seconds at most.
@@ -147,6 +165,24 @@ fn full_for_a_while(lab: &mut Lab) -> Outcome {
     lab.read_all()?;
     lab.drain()?;
     lab.check_committed()
+}
+
+fn ephemeral() -> Setup {
+    Setup { durability: Durability::Ephemeral, ..Setup::default() }
+}
+
+/// The disk stays full, and a volume of which nothing would go to the store makes room for itself: its files come free.
+fn makes_room(lab: &mut Lab) -> Outcome {
+    lab.open(0)?;
+    lab.write(0, 240)?;
+    // A file for the next chunk is made ahead.
+    lab.run_ms(50)?;
+    lab.host(0).disk().fill(true);
+    for round in 0..8 {
+        lab.write(round, 240)?;
+    }
+    lab.flush()?;
+    lab.read_all()
 }
 
 /// It stays full: the guest hears of it, and the volume goes on when somebody makes room.

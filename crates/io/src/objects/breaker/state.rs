@@ -9,6 +9,11 @@ const STRETCHES: usize = 10;
 const STRETCH: Duration = Duration::from_secs(1);
 /// Fewer failures say nothing.
 const FAILURES_MIN: u64 = 8;
+/// One object that fails again and again says nothing of the store.
+const OBJECTS_MIN: usize = 2;
+/// For so long after a pause the next probe is not for the object whose probe has just failed: that object may be what is
+/// broken, and others would wait for it.
+const OTHERS_FIRST: Duration = Duration::from_secs(1);
 /// The first pause; it doubles with each probe that fails.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// No pause is longer, so that what waits is under way soon after the store is back.
@@ -24,6 +29,18 @@ pub(super) struct Ticket {
     /// The change of state that it followed.
     round: u64,
     probe: bool,
+    object: Object,
+}
+
+/// A name, as far as it has to be told from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Object(u64);
+
+impl Object {
+    pub(super) fn named(name: &str) -> Self {
+        let mix = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Self(name.bytes().fold(0xcbf2_9ce4_8422_2325, mix))
+    }
 }
 
 impl Ticket {
@@ -68,6 +85,10 @@ pub(super) struct State {
     /// The store asked to be left alone until then.
     throttled_until: Duration,
     recent: [Stretch; STRETCHES],
+    /// Different objects that failed last, and when.
+    failing: [(Object, Duration); OBJECTS_MIN],
+    /// Whose probe has just failed.
+    probed: Option<Object>,
 }
 
 impl State {
@@ -78,6 +99,8 @@ impl State {
             opened: 0,
             throttled_until: Duration::ZERO,
             recent: [Stretch::default(); STRETCHES],
+            failing: [(Object::default(), Duration::ZERO); OBJECTS_MIN],
+            probed: None,
         }
     }
 
@@ -94,9 +117,10 @@ impl State {
     }
 
     /// Lets a request pass, or says when the next one may.
-    pub(super) fn admit(&mut self, now: Duration) -> Result<Ticket, Duration> {
+    pub(super) fn admit(&mut self, object: Object, now: Duration) -> Result<Ticket, Duration> {
         let (from, pause) = match self.gate {
-            Gate::Closed => return Ok(Ticket { round: self.round, probe: false }),
+            Gate::Closed => return Ok(Ticket { round: self.round, probe: false, object }),
+            Gate::Open { until, pause } if self.probed == Some(object) => (until + OTHERS_FIRST, pause),
             Gate::Open { until, pause } => (until, pause),
             Gate::Probing { since, pause } => (since + PROBE_TIME, pause),
         };
@@ -104,7 +128,7 @@ impl State {
             return Err(from);
         }
         self.enter(Gate::Probing { since: now, pause });
-        Ok(Ticket { round: self.round, probe: true })
+        Ok(Ticket { round: self.round, probe: true, object })
     }
 
     /// When somebody may try again, if that is not now.
@@ -134,12 +158,17 @@ impl State {
             // However late it comes: the store is there.
             (_, Outcome::Answered) if ticket.probe => {
                 self.recent = [Stretch::default(); STRETCHES];
+                self.failing = [(Object::default(), Duration::ZERO); OBJECTS_MIN];
+                self.probed = None;
                 self.throttled_until = Duration::ZERO;
                 self.enter(Gate::Closed)
             }
             (Gate::Probing { pause, .. }, outcome) if ticket.round == self.round => match outcome {
                 Outcome::Dropped => self.enter(Gate::Open { until: now, pause }),
-                _ => self.open((pause * 2).min(PAUSE_MAX), now, jitter),
+                _ => {
+                    self.probed = Some(ticket.object);
+                    self.open((pause * 2).min(PAUSE_MAX), now, jitter)
+                }
             },
             // Sent before the gate moved: it says nothing about now.
             _ => false,
@@ -176,117 +205,26 @@ impl State {
         let (answers, failures) = recent.fold((0, 0), |(answers, failures), stretch| {
             (answers + stretch.answers, failures + stretch.failures)
         });
-        failed && failures >= FAILURES_MIN && failures * 2 >= answers
+        if failed {
+            self.note(ticket.object, now);
+        }
+        failed && failures >= FAILURES_MIN && failures * 2 >= answers && self.several(now)
+    }
+
+    /// Remembers which objects failed last, each once, the latest first.
+    fn note(&mut self, object: Object, now: Duration) {
+        let known = self.failing.iter().position(|(known, _)| *known == object);
+        let place = known.unwrap_or(OBJECTS_MIN - 1);
+        self.failing[..=place].rotate_right(1);
+        self.failing[0] = (object, now);
+    }
+
+    /// Whether several objects have failed of late.
+    fn several(&self, now: Duration) -> bool {
+        let late = STRETCH * STRETCHES as u32;
+        self.failing.iter().all(|(object, at)| *object != Object::default() && now.saturating_sub(*at) < late)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn longest(most: Duration) -> Duration {
-        most
-    }
-
-    fn answer(state: &mut State, outcome: Outcome, now: Duration) -> bool {
-        let ticket = state.admit(now).unwrap();
-        state.settle(ticket, outcome, now, longest)
-    }
-
-    fn opened(now: Duration) -> State {
-        let mut state = State::new();
-        for _ in 1..FAILURES_MIN {
-            assert!(!answer(&mut state, Outcome::Failed, now));
-        }
-        assert!(answer(&mut state, Outcome::Failed, now));
-        state
-    }
-
-    #[test]
-    fn few_failures_or_a_small_share_open_nothing() {
-        let mut state = State::new();
-        for round in 0..100 {
-            let outcome = if round % 3 == 0 { Outcome::Failed } else { Outcome::Answered };
-            assert!(!answer(&mut state, outcome, SECOND));
-        }
-        let mut state = State::new();
-        for second in 0..100 {
-            assert!(!answer(&mut state, Outcome::Failed, SECOND * second * 2), "5 in any 10 s");
-        }
-    }
-
-    #[test]
-    fn many_failures_open_it_and_a_probe_closes_it() {
-        let mut state = opened(SECOND);
-        assert_eq!(state.admit(SECOND), Err(SECOND + PAUSE_FIRST));
-        let now = SECOND + PAUSE_FIRST;
-        let probe = state.admit(now).unwrap();
-        assert!(probe.is_probe());
-        assert_eq!(state.admit(now), Err(now + PROBE_TIME), "one probe at a time");
-        assert!(state.settle(probe, Outcome::Answered, now, longest));
-        assert_eq!(state.shown(), BreakerState::Closed);
-        assert!(!answer(&mut state, Outcome::Failed, now), "it begins to count anew");
-    }
-
-    #[test]
-    fn each_probe_that_fails_doubles_the_pause_up_to_its_bound() {
-        let mut state = opened(SECOND);
-        let mut now = SECOND + PAUSE_FIRST;
-        let mut pauses = Vec::new();
-        for _ in 0..6 {
-            let probe = state.admit(now).unwrap();
-            state.settle(probe, Outcome::Failed, now, longest);
-            let next = state.next_try(now).unwrap();
-            pauses.push((next - now).as_secs());
-            now = next;
-        }
-        assert_eq!(pauses, [2, 4, 8, 8, 8, 8]);
-        assert_eq!(state.opened(), 1, "it never closed in between");
-    }
-
-    #[test]
-    fn a_probe_that_is_dropped_makes_room_for_the_next() {
-        let mut state = opened(SECOND);
-        let now = SECOND + PAUSE_FIRST;
-        let probe = state.admit(now).unwrap();
-        state.settle(probe, Outcome::Dropped, now, longest);
-        assert!(state.admit(now).unwrap().is_probe());
-    }
-
-    #[test]
-    fn a_probe_without_an_answer_is_followed_by_another_and_its_late_answer_counts() {
-        let mut state = opened(SECOND);
-        let now = SECOND + PAUSE_FIRST;
-        let slow = state.admit(now).unwrap();
-        let second = state.admit(now + PROBE_TIME).unwrap();
-        assert!(second.is_probe());
-        assert!(!state.settle(slow, Outcome::Failed, now + PROBE_TIME, longest), "that of an old probe says nothing");
-        assert!(state.settle(slow, Outcome::Answered, now + PROBE_TIME, longest));
-        assert_eq!(state.shown(), BreakerState::Closed);
-    }
-
-    #[test]
-    fn what_was_sent_before_says_nothing_about_now() {
-        let mut state = State::new();
-        let old = state.admit(SECOND).unwrap();
-        for _ in 0..FAILURES_MIN {
-            answer(&mut state, Outcome::Failed, SECOND);
-        }
-        assert!(!state.settle(old, Outcome::Answered, SECOND, longest));
-        assert_eq!(state.shown(), BreakerState::Open);
-    }
-
-    #[test]
-    fn a_store_that_throttles_is_left_alone_for_as_long_as_it_says() {
-        let mut state = State::new();
-        answer(&mut state, Outcome::Throttled(SECOND * 5), SECOND);
-        assert_eq!(state.next_try(SECOND), Some(SECOND * 6));
-        assert!(state.admit(SECOND).is_ok(), "first tries go on");
-        for _ in 1..FAILURES_MIN {
-            answer(&mut state, Outcome::Throttled(SECOND * 3_600), SECOND);
-        }
-        assert_eq!(state.next_try(SECOND), Some(SECOND + THROTTLE_MAX), "no wish lasts longer");
-    }
-}
+mod tests;

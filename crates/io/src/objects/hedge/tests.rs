@@ -95,8 +95,8 @@ async fn nothing_is_sent_twice_to_a_store_in_trouble() {
     (0..200).for_each(|_| stage.plan((Duration::ZERO, Err(StoreErrorKind::Transient))));
     let storm = async {
         tokio::time::sleep(MS).await;
-        for _ in 0..200 {
-            let _ = breaker.list("").await;
+        for number in 0..200 {
+            let _ = breaker.list(if number % 2 == 0 { "a/" } else { "b/" }).await;
         }
     };
     let (answer, ()) = futures_util::future::join(hedge.get("a", RANGE), storm).await;
