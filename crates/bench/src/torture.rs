@@ -227,7 +227,8 @@ fn write_until_killed(
             .enumerate()
             .map(|(index, blocks)| {
                 let (socket, stop) = (&socket, &stop);
-                scope.spawn(move || Writer::new(target(socket), blocks, seed ^ index as u64)?.run(stop, pause))
+                scope
+                    .spawn(move || Writer::new(target(socket), blocks, seed ^ index as u64)?.run(stop, pause))
             })
             .collect();
         std::thread::sleep(life);

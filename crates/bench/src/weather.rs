@@ -31,8 +31,8 @@ use crate::{
 const VOLUMES: [(&str, &str); 3] =
     [("fleeting", "ephemeral"), ("quick", "bounded(1s)"), ("usual", "bounded(5s)")];
 /// Blocks of each that are written: more than the dirty bound holds.
-const AREA_BLOCKS: u64 = 4_096;
-const DIRTY_BOUND: &str = "8M";
+const AREA_BLOCKS: u64 = 2_048;
+const DIRTY_BOUND: &str = "4M";
 /// A writer's rest after each batch, so that a life is not one burst.
 const PAUSE: Duration = Duration::from_millis(20);
 /// In bad weather an opening or a read may fail; in the end it does not.
@@ -183,32 +183,27 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Reads all volumes and compares; what is found is the base of what follows.
+    /// Reads all volumes, side by side, and compares; what is found is the base of what follows.
     fn verify(&mut self, daemon: &Daemon, compare: fn(&[History], &[u64]) -> Result<()>) -> Result<()> {
         let socket = daemon.socket();
-        for (number, (volume, _)) in VOLUMES.into_iter().enumerate() {
-            let target = Target { socket: &socket, volume, number: number as u64 };
-            let found = self.read(target).with_context(|| format!("volume {volume}: {}", daemon.log_tail()))?;
-            let histories = &mut self.histories[number];
+        let read = &|(number, (volume, _)): (usize, (&'static str, &str))| {
+            versions(Target { socket: &socket, volume, number: number as u64 })
+        };
+        let found: Vec<_> = std::thread::scope(|scope| {
+            let reads: Vec<_> =
+                VOLUMES.into_iter().enumerate().map(|volume| scope.spawn(move || read(volume))).collect();
+            reads.into_iter().map(|read| read.join()).collect()
+        });
+        for ((found, histories), (volume, _)) in found.into_iter().zip(&mut self.histories).zip(VOLUMES) {
+            let Ok(found) = found else { bail!("a reader panicked") };
+            let (found, failed) = found.with_context(|| format!("volume {volume}: {}", daemon.log_tail()))?;
+            self.outcome.failed_reads += failed;
             compare(histories, &found).with_context(|| format!("volume {volume}"))?;
             for (history, base) in histories.iter_mut().zip(found) {
                 *history = History { base, writes: Vec::new() };
             }
         }
         Ok(())
-    }
-
-    /// The versions of all blocks. A read may fail for want of the store, never with a wrong block.
-    fn read(&mut self, target: Target<'_>) -> Result<Vec<u64>> {
-        let begun = Instant::now();
-        loop {
-            match target.versions(AREA_BLOCKS) {
-                Err(error) if error.to_string().contains("block ") => return Err(error),
-                Err(error) if begun.elapsed() > PATIENCE => return Err(error),
-                Err(_) => self.outcome.failed_reads += 1,
-                found => return found,
-            }
-        }
     }
 
     /// Lets writers write, stops the daemon for a while or not, and kills it.
@@ -268,6 +263,22 @@ impl Run<'_> {
         })?;
         ensure!(daemon.terminate()? == 0, "the daemon drains and ends with 0");
         Ok(())
+    }
+}
+
+/// The versions of all blocks, and how often that was begun again: a read may fail for want of the store, never with a
+/// wrong block.
+fn versions(target: Target<'_>) -> Result<(Vec<u64>, u32)> {
+    let begun = Instant::now();
+    let mut failed = 0;
+    loop {
+        match target.versions(AREA_BLOCKS) {
+            Ok(found) => return Ok((found, failed)),
+            Err(error) if error.to_string().contains("block ") || begun.elapsed() > PATIENCE => {
+                return Err(error);
+            }
+            Err(_) => failed += 1,
+        }
     }
 }
 

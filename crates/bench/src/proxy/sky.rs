@@ -42,20 +42,12 @@ pub(super) enum Fault {
 
 impl Sky {
     /// Every weather but a clear sky.
-    pub const BAD: [Sky; 7] = [
-        Sky::Showers,
-        Sky::Failing,
-        Sky::Throttling,
-        Sky::Slow,
-        Sky::Unclear,
-        Sky::Torn,
-        Sky::Away,
-    ];
+    pub const BAD: [Sky; 7] =
+        [Sky::Showers, Sky::Failing, Sky::Throttling, Sky::Slow, Sky::Unclear, Sky::Torn, Sky::Away];
 
     pub(super) fn draw(self, put: bool, random: &mut Random) -> Fault {
-        let ms = |low: u64, high: u64, random: &mut Random| {
-            Duration::from_millis(low + random.below(high - low))
-        };
+        let ms =
+            |low: u64, high: u64, random: &mut Random| Duration::from_millis(low + random.below(high - low));
         let chance = random.below(100);
         match self {
             Sky::Clear => Fault::None,

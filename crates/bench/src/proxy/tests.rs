@@ -43,6 +43,7 @@ fn bad_weather_breaks_requests() {
     assert_eq!(ask(&proxy), "");
     proxy.set_sky(Sky::Throttling);
     let answers: Vec<String> = (0..20).map(|_| ask(&proxy)).collect();
-    let throttled = answers.iter().filter(|answer| answer.contains("429") && answer.contains("Retry-After: 1"));
+    let throttled =
+        answers.iter().filter(|answer| answer.contains("429") && answer.contains("Retry-After: 1"));
     assert!((5..20).contains(&throttled.count()));
 }

@@ -8,10 +8,7 @@ use esker_format::{
     chunk::{RECORD_BLOCKS_MAX, block_crc},
     ids::LogPosition,
 };
-use esker_io::{
-    Bug, emptied, planted,
-    sync::ReadGuard,
-};
+use esker_io::{Bug, emptied, planted, sync::ReadGuard};
 
 use super::{
     Volume, Writer, blocks_of,

@@ -116,11 +116,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
                 // Whoever started this may not read it any more.
                 let _ = say(&ready(&started, &nbd));
                 server = Some(nbd);
-                let again = tokio::spawn(select::open_again(
-                    daemon.clone(),
-                    started.directory,
-                    selected.clone(),
-                ));
+                let again =
+                    tokio::spawn(select::open_again(daemon.clone(), started.directory, selected.clone()));
                 signals.next().await;
                 again.abort();
             }

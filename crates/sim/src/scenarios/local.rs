@@ -230,7 +230,7 @@ fn disk_full(lab: &mut Lab) -> Outcome {
     lab.read_all()
 }
 
-/// No space for the chunk of an opening: its first write fails and leaves no trace, the next one goes on.
+/// No space for the chunk of an opening: its first write waits and leaves no trace, and goes on when there is space.
 fn first_write_fails(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
     lab.write(0, 2)?;
@@ -240,8 +240,14 @@ fn first_write_fails(lab: &mut Lab) -> Outcome {
         lab.open(0)?;
         lab.host(0).disk().fill(true);
         let write = lab.fresh(1, 2);
-        refused(lab.change_apart(0, write)?)?;
+        lab.change_later(0, write);
+        lab.run_ms(700)?;
+        if lab.waiting() == 0 {
+            return Err(violation("no write waits on a full disk"));
+        }
+        lab.read_all()?;
         lab.host(0).disk().fill(false);
+        lab.finish_later()?;
         lab.read_all()?;
         lab.flush()?;
         if round < 2 {

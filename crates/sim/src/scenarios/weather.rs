@@ -23,7 +23,7 @@ pub(super) fn all() -> Vec<Scenario> {
         Scenario { setup: large, cut: false, ..plain("stalls", stalls) },
         plain("full-for-a-while", full_for_a_while),
         Scenario { setup: ephemeral, ..plain("makes-room", makes_room) },
-        plain("full-for-long", full_for_long),
+        Scenario { cut: false, ..plain("full-for-long", full_for_long) },
         plain("sync-fails-once", sync_fails_once),
         plain("clocks", clocks),
         Scenario { setup: few_heads, sites: 2, cut: false, ..plain("hour-stopped", hour_stopped) },

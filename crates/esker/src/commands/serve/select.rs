@@ -70,7 +70,9 @@ pub(crate) async fn select(started: &Started, named: &[VolumeArg]) -> anyhow::Re
         selected.open.push((wanted.name.clone(), wanted.read_only));
     }
     let unnamed = unnamed(started, &selected, named.is_empty())?;
-    selected.open.extend(unclaimed(&started.daemon, started.directory, unnamed).await.into_iter().map(|name| (name, false)));
+    selected.open.extend(
+        unclaimed(&started.daemon, started.directory, unnamed).await.into_iter().map(|name| (name, false)),
+    );
     Ok(selected)
 }
 

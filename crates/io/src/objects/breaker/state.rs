@@ -154,7 +154,9 @@ impl State {
         }
         match (self.gate, outcome) {
             (Gate::Closed, Outcome::Dropped) => false,
-            (Gate::Closed, _) => self.count(ticket, outcome != Outcome::Answered, now) && self.open(PAUSE_FIRST, now, jitter),
+            (Gate::Closed, _) => {
+                self.count(ticket, outcome != Outcome::Answered, now) && self.open(PAUSE_FIRST, now, jitter)
+            }
             // However late it comes: the store is there.
             (_, Outcome::Answered) if ticket.probe => {
                 self.recent = [Stretch::default(); STRETCHES];

@@ -83,7 +83,10 @@ fn a_probe_without_an_answer_is_followed_by_another_and_its_late_answer_counts()
     let slow = state.admit(ONE, now).unwrap();
     let second = state.admit(ONE, now + PROBE_TIME).unwrap();
     assert!(second.is_probe());
-    assert!(!state.settle(slow, Outcome::Failed, now + PROBE_TIME, longest), "that of an old probe says nothing");
+    assert!(
+        !state.settle(slow, Outcome::Failed, now + PROBE_TIME, longest),
+        "that of an old probe says nothing"
+    );
     assert!(state.settle(slow, Outcome::Answered, now + PROBE_TIME, longest));
     assert_eq!(state.shown(), BreakerState::Closed);
 }
