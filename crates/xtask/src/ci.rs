@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     gate::gate,
     house::root,
-    run::{check, run, with_esker},
+    run::{check, run},
 };
 
 /// NBD clients, an NBD peer, load and fault tools, file systems, and what counts instructions.
@@ -26,15 +26,11 @@ const PACKAGES: [&str; 12] = [
     "valgrind",
 ];
 
-/// Of the weather so much; `cargo xtask weather` has more.
-const WEATHER_SECONDS: &str = "30";
-
 /// Installs what is missing, then checks everything, the gate last.
 pub(crate) fn ci() -> Result<()> {
     install_packages()?;
     install_weed()?;
     check()?;
-    with_esker("weather", &["--seconds", WEATHER_SECONDS].map(str::to_owned))?;
     gate(&[])
 }
 

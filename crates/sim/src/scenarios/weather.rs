@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) fn all() -> Vec<Scenario> {
     vec![
-        Scenario { setup: small_ephemeral, ..plain("hour-away", hour_away) },
+        Scenario { setup: large_ephemeral, cut: false, ..plain("hour-away", hour_away) },
         plain("throttled", throttled),
         Scenario { setup: large, cut: false, ..plain("stalls", stalls) },
         plain("full-for-a-while", full_for_a_while),
@@ -38,9 +38,8 @@ const SETTLED_WITHIN_MS: u64 = 30_000;
 /// the store is hardly asked; and soon after it is back everything is acknowledged and drained.
 fn hour_away(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
-    // Far more than the lab's cache holds.
-    for round in 0..15 {
-        lab.write(16 * round, 16)?;
+    for round in 0..66 {
+        lab.write(30 * round, 30)?;
     }
     lab.drain()?;
     lab.open(0)?;
@@ -62,7 +61,7 @@ fn hour_away(lab: &mut Lab) -> Outcome {
         lab.read(0, 4)?;
         // What only the store has is not there now; whoever asks hears of it, and not after an hour.
         let begun = lab.machine().executor().now();
-        match lab.try_read(40 + 16 * round, 4)? {
+        match lab.try_read(40 + 300 * round, 4)? {
             Err(EngineError::Store(_)) => {}
             other => return Err(violation(format!("a read from a store that is away: {other:?}"))),
         }
@@ -106,6 +105,11 @@ fn throttled(lab: &mut Lab) -> Outcome {
     }
     lab.run_ms(20_000)?;
     back(lab)
+}
+
+/// The same with a small dirty bound, and nothing that is due before it.
+fn large_ephemeral() -> Setup {
+    Setup { size_bytes: large().size_bytes, ..small_ephemeral() }
 }
 
 /// Eight megabytes, far more than the lab's cache holds.
