@@ -38,7 +38,7 @@ const SETTLED_WITHIN_MS: u64 = 30_000;
 /// the store is hardly asked; and soon after it is back everything is acknowledged and drained.
 fn hour_away(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
-    for round in 0..66 {
+    for round in 0..25 {
         lab.write(30 * round, 30)?;
     }
     lab.drain()?;
@@ -61,7 +61,7 @@ fn hour_away(lab: &mut Lab) -> Outcome {
         lab.read(0, 4)?;
         // What only the store has is not there now; whoever asks hears of it, and not after an hour.
         let begun = lab.machine().executor().now();
-        match lab.try_read(40 + 300 * round, 4)? {
+        match lab.try_read(40 + 60 * round, 4)? {
             Err(EngineError::Store(_)) => {}
             other => return Err(violation(format!("a read from a store that is away: {other:?}"))),
         }
@@ -107,9 +107,9 @@ fn throttled(lab: &mut Lab) -> Outcome {
     back(lab)
 }
 
-/// The same with a small dirty bound, and nothing that is due before it.
+/// Three megabytes, more than the lab's cache holds, with a small dirty bound and nothing that is due before it.
 fn large_ephemeral() -> Setup {
-    Setup { size_bytes: large().size_bytes, ..small_ephemeral() }
+    Setup { size_bytes: 3 << 20, ..small_ephemeral() }
 }
 
 /// Eight megabytes, far more than the lab's cache holds.
