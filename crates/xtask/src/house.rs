@@ -9,20 +9,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::source::{Scan, tests_of};
+use crate::source::{Scan, SourceFile, tests_of};
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).expect("crates/xtask lies two levels below the root").to_path_buf()
-}
-
-/// A file of the repository.
-pub(crate) struct SourceFile {
-    /// The path from the root, with `/` between parts.
-    pub(crate) path: String,
-    /// Its contents; empty where they are not text.
-    pub(crate) text: String,
 }
 
 /// All files, sorted by path, and the packages.
@@ -113,13 +105,6 @@ impl House {
             path.strip_prefix(test.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
         };
         directory || self.tests.iter().any(module)
-    }
-}
-
-impl SourceFile {
-    /// Whether it holds Rust.
-    pub(crate) fn is_rust(&self) -> bool {
-        self.path.ends_with(".rs")
     }
 }
 

@@ -1,12 +1,14 @@
 //! Running cargo: each step is printed as it would be typed.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
 
 use crate::{
     checks,
-    ci::weed,
     house::{House, root},
 };
 
@@ -24,6 +26,16 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
         bail!("{program} {} failed: {status}", arguments.first().copied().unwrap_or_default());
     }
     Ok(())
+}
+
+/// The S3 server's binary, in its virtual environment.
+pub(crate) fn weed() -> PathBuf {
+    weed_environment().join("bin/weed")
+}
+
+/// Where the S3 server is installed.
+pub(crate) fn weed_environment() -> PathBuf {
+    root().join("target/seaweedfs")
 }
 
 /// Everything that has to hold before a change is done. A step that fails does not hide what the next ones find.

@@ -10,6 +10,21 @@ pub(crate) use lexer::{Kind, Token};
 pub(crate) use paths::Path;
 pub(crate) use production::tests_of;
 
+/// A file of the repository.
+pub(crate) struct SourceFile {
+    /// The path from the root, with `/` between parts.
+    pub(crate) path: String,
+    /// Its contents; empty where they are not text.
+    pub(crate) text: String,
+}
+
+impl SourceFile {
+    /// Whether it holds Rust.
+    pub(crate) fn is_rust(&self) -> bool {
+        self.path.ends_with(".rs")
+    }
+}
+
 /// The tokens of one file.
 pub(crate) struct Scan<'a> {
     /// The tokens, comments left out.

@@ -20,9 +20,9 @@ use crate::{
     control, files,
     load::{self, Connection, Kind, Load, Outcome, Templates, stopped},
     raw::RawDisk,
-    report::duration,
     servers::Server,
     statistics::median,
+    units::duration,
 };
 
 const AREA_BYTES: u64 = 256 << 20;

@@ -91,3 +91,21 @@ async fn a_record_is_applied_only_after_it_was_published() {
     );
     assert!(host.drain().await.is_empty());
 }
+
+/// The volume's end can come nearer between the check of a batch and its append.
+#[tokio::test]
+async fn a_write_behind_a_new_end_fails_alone() {
+    let (_directory, host) = host("memory://behind-the-end").await;
+    let volume = host.create("v", 1 << 20, Properties::default()).await.unwrap();
+    let write = |offset| Change::Write { offset, data: &[7; BLOCK_BYTES] };
+    let mut scratch = Scratch::default();
+    volume.write_group(&[write(0), write(1 << 20), write(4096)], &mut scratch);
+    let [WriteStep::Done, WriteStep::Failed(EngineError::Invalid(_)), WriteStep::Done] = &scratch.steps[..]
+    else {
+        panic!("{:?}", scratch.steps)
+    };
+    let mut block = [0; BLOCK_BYTES];
+    assert!(matches!(volume.read(4096, &mut block), ReadStep::Done));
+    assert_eq!(block, [7; BLOCK_BYTES]);
+    assert!(host.drain().await.is_empty());
+}

@@ -72,7 +72,7 @@ impl Volume {
         whole && !data.is_empty() && self.check_range(offset, data.len() as u64).is_ok()
     }
 
-    fn write_group(&self, group: &[Change<'_>], scratch: &mut Scratch) {
+    pub(super) fn write_group(&self, group: &[Change<'_>], scratch: &mut Scratch) {
         if group.is_empty() {
             return;
         }
@@ -108,6 +108,17 @@ impl Volume {
             outcome
         });
         writer.wake_pipeline();
+        if let Err(EngineError::Invalid(_)) = outcome
+            && writes.len() > 1
+        {
+            // The volume's end came nearer since they were checked, and nothing was appended: only what lies behind
+            // it fails, and the steps say which.
+            *entries = emptied(room);
+            for write in writes {
+                let _ = self.append_writes(writer, std::slice::from_ref(write), scratch);
+            }
+            return outcome;
+        }
         let outcome = outcome.inspect_err(|error| self.failed(error));
         let mut needed = 0;
         for write in writes {

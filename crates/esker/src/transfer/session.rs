@@ -7,13 +7,13 @@ use esker_control::{
     ApiError, Client, Daemon as _, ErrorKind,
     api::{CreateVolume, Figures, OpenVolume, ResizeVolume, Volume, VolumeState},
 };
-use esker_engine::{host::Host, pool::Pool, volume::Limits};
+use esker_engine::{host::Host, volume::Limits};
 use esker_format::{head::HeadKind, ids::DirectoryId};
 use esker_frontend::nbd;
 use tokio::runtime::Handle;
 
 use crate::{
-    access::{CACHE_BYTES, Place},
+    access::{CACHE_BYTES, Place, open_pool},
     commands::serve::{self, Drained, Settings, Started, drain},
     config::Prices,
     daemon::{Daemon, Told},
@@ -56,7 +56,7 @@ impl Session {
             return Ok(session);
         }
         let edges = store::existing(&place.url()?)?;
-        let pool = during("opening the pool", Pool::open(edges.world, CACHE_BYTES)).await?;
+        let pool = open_pool(edges.world, CACHE_BYTES).await?;
         let volume = pool.lookup(name).await?;
         if volume
             .is_some_and(|volume| place.data().volumes_with_log().is_ok_and(|logs| logs.contains(&volume)))

@@ -150,6 +150,8 @@ fn help_and_mistakes() {
     bench.fails(2, &["serve", "--dirty-bound", "4K"]);
     let message = bench.fails(1, &["volume", "list", "--pool", "ftp://somewhere"]);
     assert!(message.contains("unknown scheme ftp"), "{message}");
+    let message = bench.fails(1, &["volume", "list", "--pool", "memory://nothing"]);
+    assert!(message.contains("`esker pool create memory://nothing` makes one"), "{message}");
     let message = bench.fails(1, &["serve", "--volume", "demo=1M", "--tcp", "0.0.0.0:0"]);
     assert!(message.contains("other machines"), "{message}");
 }

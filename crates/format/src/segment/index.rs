@@ -23,8 +23,6 @@ const HEADER_BYTES: usize = 4 + 4 + 8 + 8 + 4 + 4 + 4;
 const RUN_BYTES_MIN: usize = 4;
 /// No index is shorter than this.
 pub(super) const INDEX_BYTES_MIN: u64 = HEADER_BYTES as u64;
-/// No index is longer than this: 65,536 frames and as many runs of the longest form, and as many holes between them.
-pub(super) const INDEX_BYTES_MAX: u32 = 8 << 20;
 /// One past the highest LBA of any volume: 2^63 bytes.
 pub const LBA_END: u64 = 1 << 51;
 

@@ -10,7 +10,7 @@
 //! 224 │ BLAKE3 of bytes 0..224
 //! ```
 
-use super::{IDENTITY_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, index};
+use super::{IDENTITY_BYTES, INDEX_BYTES_MAX, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::envelope::{self, HASH_BYTES};
 use crate::error::{ensure, same};
 use crate::wire::{Put, Reader, START_BYTES};
@@ -136,7 +136,7 @@ impl UnverifiedTrailer {
             offset,
         )?;
         let bytes = trailer.index_bytes;
-        ensure(bytes <= index::INDEX_BYTES_MAX, WHAT, "index bytes", "at most 8 MiB", bytes)?;
+        ensure(bytes <= INDEX_BYTES_MAX, WHAT, "index bytes", "at most 8 MiB", bytes)?;
         Ok(trailer)
     }
 

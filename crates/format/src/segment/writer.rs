@@ -1,9 +1,8 @@
 //! Makes a segment in memory, frame by frame.
 
-use super::index::INDEX_BYTES_MAX;
 use super::{
-    FRAME_BLOCKS_MAX, Frame, Run, SEGMENT_HEADER_BYTES, SLOTS_MAX, SegmentHeader, SegmentIndex,
-    TRAILER_BYTES, Trailer,
+    FRAME_BLOCKS_MAX, Frame, INDEX_BYTES_MAX, Run, SEGMENT_HEADER_BYTES, SLOTS_MAX, SegmentHeader,
+    SegmentIndex, TRAILER_BYTES, Trailer,
 };
 use crate::codec::Compressor;
 use crate::{BLOCK_BYTES, Compression, Hash};

@@ -1,11 +1,10 @@
 //! What of a source belongs to tests.
 
 use super::{
-    Scan,
+    Scan, SourceFile,
     functions::{body, closing},
     lexer::Token,
 };
-use crate::house::SourceFile;
 
 /// Takes out items behind `#[cfg(test)]` and `#[test]`.
 pub(super) fn without_tests(scan: Scan<'_>) -> Scan<'_> {

@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use esker_bench::report::{self, Bar, Chart, Conditions, Measured, duration};
+use esker_bench::{
+    report::{self, Bar, Chart, Conditions, Measured},
+    units::duration,
+};
 
 pub(crate) fn write(directory: &Path, conditions: &Conditions, measured: &[Measured]) -> Result<()> {
     std::fs::create_dir_all(directory)?;

@@ -13,7 +13,7 @@ use esker_io::DirectoryLock;
 use tokio::runtime::Handle;
 
 use crate::{
-    access::Place,
+    access::{Place, open_pool},
     config::{Config, Prices},
     daemon::{Daemon, Told},
     data::DataDir,
@@ -88,7 +88,7 @@ impl Settings {
         let opened = if make_pool {
             Pool::create(edges.world, Properties::default(), cache_bytes).await?
         } else {
-            Pool::open(edges.world, cache_bytes).await?
+            open_pool(edges.world, cache_bytes).await?
         };
         // Only a pool that could be opened is worth remembering.
         if let Some(url) = &pool {

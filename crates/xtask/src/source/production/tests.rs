@@ -1,5 +1,5 @@
 use super::tests_of;
-use crate::{house::SourceFile, source::Scan};
+use crate::source::{Scan, SourceFile};
 
 fn kept(text: &str) -> (String, usize) {
     let scan = Scan::production(text);
