@@ -1,7 +1,7 @@
 //! A SeaweedFS S3 server on loopback, started and stopped by a test.
 
 use std::{
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -68,6 +68,11 @@ impl Seaweed {
             std::thread::sleep(Duration::from_millis(100));
         }
         bail!("SeaweedFS did not open port {} within {START_MAX:?}", self.port)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// A pool URL below `prefix`.

@@ -8,6 +8,8 @@
 //!   sent after an answer to one that is missing), and, where writers pause so that the store keeps up, nothing is
 //!   missing whose answer is older than N.
 
+pub(crate) mod writer;
+
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -16,18 +18,12 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{
-    block::{self, BLOCK_BYTES},
-    client::{Client, Request},
-    daemon::Daemon,
-};
+use crate::daemon::Daemon;
+use writer::{History, Random, Target, Writer, verify_answered};
 
 const WRITERS: u64 = 4;
-const DEPTH: usize = 16;
 /// Blocks that are written: small enough that blocks are overwritten often.
 const AREA_BLOCKS: u64 = 4_096;
-const FLUSH_EVERY: u64 = 64;
-const VERIFY_BLOCKS: u32 = 64;
 /// What the sealing thread may be late on a busy machine.
 const SLACK: Duration = Duration::from_millis(500);
 
@@ -67,31 +63,6 @@ pub struct Outcome {
     pub oldest_lost_ms: u64,
 }
 
-/// The versions of one block since its base.
-#[derive(Debug, Clone, Default)]
-struct History {
-    base: u64,
-    writes: Vec<Sent>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Sent {
-    at: Instant,
-    answered: Option<Instant>,
-}
-
-/// A small seeded generator.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
 /// Runs the rounds in `directory`, which is empty. `progress` gets the rounds done.
 ///
 /// # Errors
@@ -126,6 +97,10 @@ pub fn run(config: &Config, directory: &Path, progress: impl Fn(u32)) -> Result<
     Check { config, killed }.verify(&daemon, &mut histories, &mut outcome)?;
     ensure!(daemon.terminate()? == 0, "the daemon drains and ends with 0");
     Ok(outcome)
+}
+
+fn target(socket: &Path) -> Target<'_> {
+    Target { socket, volume: "torture", number: 0 }
 }
 
 fn start(config: &Config, directory: &Path) -> Result<Daemon> {
@@ -166,15 +141,7 @@ struct Check<'a> {
 impl Check<'_> {
     /// Reads the area; checks what is found against the histories, and makes it their base.
     fn verify(&self, daemon: &Daemon, histories: &mut [History], outcome: &mut Outcome) -> Result<()> {
-        let mut client = Client::connect(&daemon.socket(), "torture")?;
-        let mut found = Vec::with_capacity(histories.len());
-        let length = VERIFY_BLOCKS * BLOCK_BYTES as u32;
-        for first in (0..AREA_BLOCKS).step_by(VERIFY_BLOCKS as usize) {
-            let data = client.call(Request::Read { offset: first * BLOCK_BYTES as u64, length })?;
-            for (index, bytes) in data.chunks_exact(BLOCK_BYTES).enumerate() {
-                found.push(block::version(bytes, first + index as u64).map_err(anyhow::Error::msg)?);
-            }
-        }
+        let found = target(&daemon.socket()).versions(AREA_BLOCKS)?;
         if self.config.lose_local {
             let oldest_missing = verify_prefix(histories, &found, outcome)?;
             if let (Some(killed), Some(answered)) = (self.killed, oldest_missing) {
@@ -203,18 +170,6 @@ impl Check<'_> {
         );
         Ok(())
     }
-}
-
-fn verify_answered(histories: &[History], found: &[u64]) -> Result<()> {
-    for (lba, (history, version)) in histories.iter().zip(found).enumerate() {
-        let answered = history.writes.iter().filter(|sent| sent.answered.is_some()).count() as u64;
-        let (least, most) = (history.base + answered, history.base + history.writes.len() as u64);
-        ensure!(
-            (least..=most).contains(version),
-            "block {lba}: version {least} was acknowledged and {most} sent, found {version}"
-        );
-    }
-    Ok(())
 }
 
 /// No write that is there was sent after the answer to one that is missing. Returns when the oldest missing
@@ -272,7 +227,8 @@ fn write_until_killed(
             .enumerate()
             .map(|(index, blocks)| {
                 let (socket, stop) = (&socket, &stop);
-                scope.spawn(move || Writer::new(socket, blocks, seed ^ index as u64)?.run(stop, pause))
+                scope
+                    .spawn(move || Writer::new(target(socket), blocks, seed ^ index as u64)?.run(stop, pause))
             })
             .collect();
         std::thread::sleep(life);
@@ -288,88 +244,4 @@ fn write_until_killed(
         }
         Ok(killed)
     })
-}
-
-/// One connection that writes its own blocks.
-struct Writer<'a> {
-    client: Client,
-    blocks: Vec<(u64, &'a mut History)>,
-    random: Random,
-    /// For each request on its way: the index of its block; none for a flush.
-    in_flight: Vec<(u64, Option<usize>)>,
-    next_cookie: u64,
-    writes: u64,
-    flushes: u64,
-}
-
-impl<'a> Writer<'a> {
-    fn new(socket: &Path, blocks: Vec<(u64, &'a mut History)>, seed: u64) -> Result<Self> {
-        let client = Client::connect(socket, "torture")?;
-        let random = Random(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) | 1);
-        Ok(Self { client, blocks, random, in_flight: Vec::new(), next_cookie: 1, writes: 0, flushes: 0 })
-    }
-
-    /// Writes until the connection breaks. Returns the writes and flushes answered.
-    fn run(mut self, stop: &AtomicBool, pause: Duration) -> Result<(u64, u64)> {
-        let mut data = Vec::new();
-        loop {
-            while self.in_flight.len() < DEPTH {
-                self.queue();
-            }
-            if self.client.send().is_err() {
-                break;
-            }
-            // At least one reply, and all that came with it.
-            loop {
-                let Ok(reply) = self.client.receive(&mut data, |_| 0) else {
-                    // Only the kill may end a connection.
-                    ensure!(stop.load(Ordering::Acquire), "the daemon broke a connection");
-                    return Ok((self.writes, self.flushes));
-                };
-                ensure!(reply.error == 0, "the daemon answered error {}", reply.error);
-                self.answered(reply.cookie)?;
-                if !self.client.has_reply() {
-                    break;
-                }
-            }
-            std::thread::sleep(pause);
-        }
-        Ok((self.writes, self.flushes))
-    }
-
-    fn queue(&mut self) {
-        let cookie = self.next_cookie;
-        self.next_cookie += 1;
-        if cookie.is_multiple_of(FLUSH_EVERY) {
-            self.client.queue(cookie, Request::Flush);
-            self.in_flight.push((cookie, None));
-            return;
-        }
-        let index = loop {
-            let index = self.random.below(self.blocks.len() as u64) as usize;
-            if !self.in_flight.iter().any(|(_, busy)| *busy == Some(index)) {
-                break index;
-            }
-        };
-        let (lba, history) = &mut self.blocks[index];
-        history.writes.push(Sent { at: Instant::now(), answered: None });
-        let mut bytes = [0; BLOCK_BYTES];
-        block::fill(&mut bytes, *lba, history.base + history.writes.len() as u64);
-        self.client.queue(cookie, Request::Write { offset: *lba * BLOCK_BYTES as u64, data: &bytes });
-        self.in_flight.push((cookie, Some(index)));
-    }
-
-    fn answered(&mut self, cookie: u64) -> Result<()> {
-        let at = self.in_flight.iter().position(|(sent, _)| *sent == cookie);
-        let (_, index) = self.in_flight.swap_remove(at.context("an answer to no request")?);
-        match index {
-            Some(index) => {
-                let last = self.blocks[index].1.writes.last_mut().context("a write was sent")?;
-                last.answered = Some(Instant::now());
-                self.writes += 1;
-            }
-            None => self.flushes += 1,
-        }
-        Ok(())
-    }
 }

@@ -109,6 +109,8 @@ pub(crate) struct Log {
     released: AtomicU64,
     /// Records that no applied commit covers.
     records: AtomicU64,
+    /// Monotonic milliseconds up to which the disk counts as full.
+    cramped_until_ms: AtomicU64,
     /// What all logs of the daemon may hold.
     budget: Arc<Budget>,
     closed: AtomicBool,
@@ -190,6 +192,7 @@ impl Log {
             end: AtomicU64::new(end),
             released: AtomicU64::new(released),
             records: AtomicU64::new(records),
+            cramped_until_ms: AtomicU64::new(0),
             closed: AtomicBool::new(false),
         })
     }
@@ -286,7 +289,10 @@ impl Log {
         }
         syncing.running = true;
         drop(syncing);
-        let outcome = self.sync_now();
+        let mut outcome = self.sync_now();
+        if outcome.is_err() && planted(Bug::SyncRetried) {
+            outcome = self.sync_now();
+        }
         let mut syncing = self.syncing.lock();
         syncing.running = false;
         let answer = match outcome {

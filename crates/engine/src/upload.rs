@@ -9,7 +9,7 @@ mod objects;
 use std::time::Duration;
 
 use bytes::Bytes;
-use esker_io::{Bug, Random, Range, StoreError, StoreErrorKind, World, planted};
+use esker_io::{Bug, Random, Range, StoreError, StoreErrorKind, World, objects::Turn, planted};
 
 pub(crate) use objects::{pack, segment};
 
@@ -19,6 +19,8 @@ use crate::{EngineError, Result};
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// No wait is longer.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// A turn is waited for in stretches of so long: in between it is seen that somebody gives up.
+const TURN_STRETCH: Duration = Duration::from_secs(1);
 /// A PUT that keeps failing is reported this often.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -104,17 +106,20 @@ impl<'a> Failures<'a> {
         Self { world, name, count: 0, since: world.clock.monotonic(), reported: None }
     }
 
-    /// Counts a failure, reports it when that is due, and waits for the time of the next try.
+    /// Counts a failure, reports it when that is due, and waits for the time of the next try: its own pause, then its
+    /// turn among all tries of this process. However long that takes, it is not given up here (rule H4).
     async fn wait(&mut self, error: StoreError, give_up: &impl Fn() -> bool) -> Result<()> {
         self.count = self.count.saturating_add(1);
         self.report(&error);
         if !give_up() {
             self.world.clock.sleep(backoff(self.count, &*self.world.random)).await;
         }
-        if give_up() {
-            return Err(EngineError::Unknown { object: self.name.into(), message: error.message });
+        while !give_up() {
+            if self.world.objects.turn(TURN_STRETCH).await != Turn::Later {
+                return Ok(());
+            }
         }
-        Ok(())
+        Err(EngineError::Unknown { object: self.name.into(), message: error.message })
     }
 
     /// What a person has to mend is reported at once, what may pass by itself after a while.

@@ -6,6 +6,7 @@ mod pace;
 mod pipeline;
 mod read;
 mod resize;
+mod room;
 mod stages;
 mod status;
 mod stored;

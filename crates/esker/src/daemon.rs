@@ -11,18 +11,17 @@ use std::{
 };
 
 use esker_control::{Answer, ApiError, ErrorKind, api};
-use esker_engine::{EngineError, host::Host};
+use esker_engine::{EngineError, host::Host, volume::Status};
 use esker_frontend::nbd;
-use esker_io::objects::Counted;
 
 pub(crate) use metrics::Told;
 
-use crate::{catalogue, data::DataDir, errors};
+use crate::{catalogue, data::DataDir, errors, store};
 
 /// A daemon that runs.
 pub(crate) struct Daemon {
     pub(crate) host: Arc<Host>,
-    counted: Arc<Counted>,
+    traffic: store::Traffic,
     data: DataDir,
     told: Told,
     nbd: OnceLock<Arc<nbd::Server>>,
@@ -39,11 +38,18 @@ struct Inside {
 
 enum Wanted {
     Opening,
-    Failed(String),
+    Failed(Failed),
+}
+
+/// Why a volume that is wanted is not open.
+struct Failed {
+    reason: String,
+    /// The same opening may succeed later without anybody's doing.
+    may_pass: bool,
 }
 
 impl Daemon {
-    pub(crate) fn new(host: Host, counted: Arc<Counted>, data: DataDir, told: Told) -> Arc<Self> {
+    pub(crate) fn new(host: Host, traffic: store::Traffic, data: DataDir, told: Told) -> Arc<Self> {
         let inside = Inside {
             state: api::DaemonState::Opening,
             wanted: BTreeMap::new(),
@@ -51,7 +57,7 @@ impl Daemon {
         };
         Arc::new(Self {
             host: Arc::new(host),
-            counted,
+            traffic,
             data,
             told,
             nbd: OnceLock::new(),
@@ -76,14 +82,15 @@ impl Daemon {
         name: &str,
         request: &api::OpenVolume,
     ) -> Result<api::Opened, EngineError> {
-        let already_open = self.host.volume(name).is_some();
+        let serves = |status: &Status| matches!(status, Status::Running | Status::ReadOnly);
+        let already_open = self.host.volume(name).is_some_and(|volume| serves(&volume.status().status));
         self.inside().wanted.insert(name.to_owned(), Wanted::Opening);
         let opened = self.open_now(name, request).await;
         match &opened {
             Ok(_) => {
                 self.inside().wanted.remove(name);
             }
-            Err(error) => self.failed(name, error),
+            Err(error) => self.not_opened(name, error),
         }
         opened.map(|opened| api::Opened { already_open, ..opened })
     }
@@ -99,14 +106,31 @@ impl Daemon {
 
     /// A volume could not be opened.
     pub(crate) fn failed(&self, name: &str, error: &dyn std::fmt::Display) {
-        tracing::error!(volume = name, %error, "the volume cannot be opened");
-        self.inside().wanted.insert(name.to_owned(), Wanted::Failed(error.to_string()));
+        self.keep_failure(name, Failed { reason: error.to_string(), may_pass: false });
+    }
+
+    /// The engine could not open a volume.
+    pub(crate) fn not_opened(&self, name: &str, error: &EngineError) {
+        self.keep_failure(name, Failed { reason: error.to_string(), may_pass: errors::may_pass(error) });
+    }
+
+    fn keep_failure(&self, name: &str, failed: Failed) {
+        tracing::error!(volume = name, error = failed.reason, "the volume cannot be opened");
+        self.inside().wanted.insert(name.to_owned(), Wanted::Failed(failed));
+    }
+
+    /// The volumes whose opening failed for a reason that may pass: the store, or a full disk.
+    pub(crate) fn worth_another_try(&self) -> Vec<String> {
+        let worth = |(name, wanted): (&String, &Wanted)| {
+            matches!(wanted, Wanted::Failed(Failed { may_pass: true, .. })).then(|| name.clone())
+        };
+        self.inside().wanted.iter().filter_map(worth).collect()
     }
 
     /// The volumes that could not be opened.
     pub(crate) fn failures(&self) -> Vec<(String, String)> {
         let failed = |(name, wanted): (&String, &Wanted)| match wanted {
-            Wanted::Failed(reason) => Some((name.clone(), reason.clone())),
+            Wanted::Failed(failed) => Some((name.clone(), failed.reason.clone())),
             Wanted::Opening => None,
         };
         self.inside().wanted.iter().filter_map(failed).collect()
@@ -137,7 +161,7 @@ impl Daemon {
         for (name, wanted) in &self.inside().wanted {
             let (state, problem) = match wanted {
                 Wanted::Opening => (api::VolumeState::Opening, None),
-                Wanted::Failed(reason) => (api::VolumeState::Failed, Some(reason.clone())),
+                Wanted::Failed(failed) => (api::VolumeState::Failed, Some(failed.reason.clone())),
             };
             let absent = || api::Served { name: name.clone(), state, problem, figures: None };
             served.entry(name.clone()).or_insert_with(absent);
@@ -175,7 +199,7 @@ impl Daemon {
             },
             uptime_ms: self.began.elapsed().as_millis() as u64,
             volumes: self.served(),
-            requests: figures::requests(&self.counted.snapshot()),
+            requests: figures::requests(&self.traffic.counted.snapshot()),
             cache: api::Cache {
                 frame_bytes: usage.frame_bytes,
                 index_bytes: usage.index_bytes,
@@ -196,6 +220,7 @@ impl Daemon {
             dirty_bytes: self.host.dirty_bytes(),
             dirty_bytes_max: self.host.dirty_bytes_max(),
             maps: self.host.map_memory().into(),
+            strain: self.traffic.sheltered.strain(),
             traffic: self.nbd.get().map(|nbd| nbd.traffic()).unwrap_or_default(),
         })
     }
@@ -223,7 +248,7 @@ impl esker_control::Daemon for Daemon {
     }
 
     fn requests(self: Arc<Self>) -> Answer<api::Requests> {
-        Box::pin(async move { Ok(figures::requests(&self.counted.snapshot())) })
+        Box::pin(async move { Ok(figures::requests(&self.traffic.counted.snapshot())) })
     }
 
     fn metrics(self: Arc<Self>) -> Answer<api::Metrics> {

@@ -18,3 +18,13 @@ pub(crate) fn api(error: &EngineError) -> ApiError {
     };
     ApiError::new(kind, error.to_string())
 }
+
+/// Whether what failed may succeed later without anybody's doing.
+pub(crate) fn may_pass(error: &EngineError) -> bool {
+    match error {
+        EngineError::Store(error) => error.kind.may_pass(),
+        EngineError::Unknown { .. } => true,
+        EngineError::Disk(error) => error.no_space,
+        _ => false,
+    }
+}

@@ -6,13 +6,19 @@ use anyhow::Context;
 use esker_io::{
     CpuPool, Disk, DiskError, File, LocalDisk, SystemClock, SystemRandom, World,
     disk::Entry,
-    objects::{self, Counted},
+    objects::{self, Counted, Sheltered},
 };
 
-/// The world, and the counter of what it sends to the store.
+/// The world, and what tells of its traffic with the store.
 pub(crate) struct Edges {
     pub(crate) world: World,
+    pub(crate) traffic: Traffic,
+}
+
+/// What is sent to the store, and how the store takes it.
+pub(crate) struct Traffic {
     pub(crate) counted: Arc<Counted>,
+    pub(crate) sheltered: Arc<Sheltered>,
 }
 
 /// The edges of a daemon, whose logs are in `local`.
@@ -51,14 +57,16 @@ pub(crate) fn no_pool(url: &str) -> anyhow::Error {
 
 fn edges(url: &str, disk: Arc<dyn Disk>, cpu_threads: usize) -> anyhow::Result<Edges> {
     let counted = Arc::new(Counted::new(objects::open(url)?));
+    let (clock, random) = (Arc::new(SystemClock::new()), Arc::new(SystemRandom));
+    let sheltered = Arc::new(Sheltered::new(counted.clone(), clock.clone(), random.clone()));
     let world = World {
         disk,
-        objects: counted.clone(),
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SystemRandom),
+        objects: sheltered.clone(),
+        clock,
+        random,
         cpu: Arc::new(CpuPool::new(cpu_threads).context("cannot start threads")?),
     };
-    Ok(Edges { world, counted })
+    Ok(Edges { world, traffic: Traffic { counted, sheltered } })
 }
 
 /// The disk of a command that has none.

@@ -1,19 +1,30 @@
 //! The object store: flat names, immutable bodies, one conditional primitive.
 
+mod breaker;
+mod bucket;
+mod budget;
 mod cloud;
 mod counted;
 mod file;
+mod hedge;
 mod memory;
 mod name;
 mod open;
 mod retry;
+mod sheltered;
 
+pub use breaker::{Breaker, BreakerState};
+pub use budget::Budget;
 pub use cloud::{CloudObjects, Provider};
 pub use counted::{Counted, Traffic};
 pub use file::FileObjects;
+pub use hedge::Hedge;
 pub use memory::MemoryObjects;
 pub use open::{OpenError, URLS, open, without_secrets};
 pub use retry::{Retry, RetryLimits};
+pub use sheltered::{Sheltered, Strain};
+
+use std::{future::ready, time::Duration};
 
 use bytes::Bytes;
 
@@ -28,11 +39,32 @@ pub enum StoreErrorKind {
     NotFound,
     /// May pass: time-out, 5xx, throttling, broken connection. A PUT or DELETE **may have happened**.
     Transient,
+    /// The store has too much to do and refused (503 SlowDown, 429): it asks to be left alone for so long, zero when it
+    /// does not say.
+    Throttled(Duration),
     /// Will not pass by itself: credentials, missing bucket, a request the store refuses.
     /// A PUT may still have happened when an earlier try was unclear.
     Permanent,
     /// The store answered something else than was asked (short body, wrong range).
     Protocol,
+}
+
+impl StoreErrorKind {
+    /// Whether the same request may succeed later without anybody's doing.
+    pub fn may_pass(self) -> bool {
+        matches!(self, Self::Transient | Self::Throttled(_) | Self::Protocol)
+    }
+}
+
+/// Whether a request that failed may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Yes.
+    Now,
+    /// Yes: it was held back while the store was away, and the store is back.
+    Held,
+    /// Not within the time that was given. The next try may be refused without being sent.
+    Later,
 }
 
 /// What went wrong, with which object.
@@ -88,6 +120,11 @@ pub trait Objects: Send + Sync {
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Listed>>>;
     /// Deletes an object; a missing one is fine.
     fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<()>>;
+    /// Waits until a request that failed may be sent again, at most for `patience`. Whoever tries again asks first, after
+    /// a pause of its own: so all of a process's tries together have a bound. A store without one says yes.
+    fn turn<'a>(&'a self, _patience: Duration) -> BoxFuture<'a, Turn> {
+        Box::pin(ready(Turn::Now))
+    }
     /// How the store is called in messages, e.g. `s3://bucket/prefix`. Never contains credentials.
     fn describe(&self) -> String;
 }
@@ -111,5 +148,7 @@ impl Range {
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod rehearsal;
 #[cfg(test)]
 mod tests;

@@ -68,6 +68,14 @@ pub enum Bug {
     CrcIgnored,
     /// Replay is one block off.
     OffByOne,
+    /// The breaker does not hear of its probes.
+    BreakerStaysOpen,
+    /// No GET is sent a second time.
+    NeverHedged,
+    /// A write that finds no room for a chunk is taken for done.
+    NoSpaceIsDone,
+    /// A sync that failed is done again, and what that says is believed.
+    SyncRetried,
 }
 
 #[cfg(feature = "planted")]

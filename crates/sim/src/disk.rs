@@ -80,6 +80,8 @@ struct State {
     write_faults: BTreeMap<u64, WriteFault>,
     sync_faults: BTreeMap<u64, SyncFault>,
     broken: bool,
+    /// Nothing can be allocated; what has its space can be written.
+    full: bool,
 }
 
 /// Says what is done, in errors and in the trace.
@@ -132,6 +134,7 @@ impl Device {
             write_faults: BTreeMap::new(),
             sync_faults: BTreeMap::new(),
             broken: false,
+            full: false,
         };
         Self { executor, state: Mutex::new(state) }
     }
@@ -179,6 +182,11 @@ impl FakeDisk {
         let mut state = self.device.lock();
         state.write_faults.clear();
         state.sync_faults.clear();
+    }
+
+    /// Fills the disk or makes room again: while it is full no space is reserved, and what is reserved stays.
+    pub fn fill(&self, full: bool) {
+        self.device.lock().full = full;
     }
 
     /// Ends a [`SyncFault::ForEver`].

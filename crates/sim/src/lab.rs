@@ -360,6 +360,7 @@ impl Lab {
             site.host.disk().set_faults(Default::default());
             site.host.disk().forget_plan();
             site.host.disk().repair();
+            site.host.disk().fill(false);
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use esker_io::World;
+use esker_io::{World, objects::Sheltered};
 
 use crate::{
     Config, FakeDisk, FakeStore, Halt, Hold, Prng, Side, SimClock, SimCpu, SimRandom, Survival, Task, Trace,
@@ -158,11 +158,16 @@ struct Running {
 impl Base {
     fn start(&self, random: &mut Prng) -> Running {
         let run = Arc::new(Run::new(self.number, self.executor.clone(), self.steps.clone()));
+        let chance = Arc::new(SimRandom::new(random.fork()));
+        let clock = Arc::new(self.clock.clone());
+        // The decorators of production are part of what is simulated.
+        let connection = Arc::new(Connection::new(self.store.clone(), run.clone()));
+        let objects = Arc::new(Sheltered::new(connection, clock.clone(), chance.clone()));
         let world = World {
             disk: Arc::new(FakeDisk::new(self.device.clone(), run.clone())),
-            objects: Arc::new(Connection::new(self.store.clone(), run.clone())),
-            clock: Arc::new(self.clock.clone()),
-            random: Arc::new(SimRandom::new(random.fork())),
+            objects,
+            clock,
+            random: chance,
             cpu: Arc::new(SimCpu::new(self.executor.clone(), run.group, random.fork(), self.cpu_delay_max)),
         };
         Running { run, world }

@@ -7,6 +7,7 @@ mod pieces;
 mod reclaim;
 mod resize;
 mod store;
+mod weather;
 mod zombies;
 
 use crate::lab::{Lab, Outcome, Setup};
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(pieces::all());
     all.extend(crowded::all());
     all.extend(reclaim::all());
+    all.extend(weather::all());
     all
 }
 

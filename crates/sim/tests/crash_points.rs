@@ -91,4 +91,13 @@ scenarios! {
     reclaim_late_head "reclaim-late-head",
     reclaim_takeover "reclaim-takeover",
     reclaim_deleted "reclaim-deleted",
+    hour_away "hour-away",
+    throttled "throttled",
+    stalls "stalls",
+    full_for_a_while "full-for-a-while",
+    makes_room "makes-room",
+    full_for_long "full-for-long",
+    sync_fails_once "sync-fails-once",
+    clocks "clocks",
+    hour_stopped "hour-stopped",
 }

@@ -199,6 +199,26 @@ fn replay_is_one_block_off() {
     caught_by(Bug::OffByOne, "recovery", "expected");
 }
 
+#[test]
+fn a_breaker_stays_open() {
+    caught_by(Bug::BreakerStaysOpen, "hour-away", "still wait");
+}
+
+#[test]
+fn no_read_is_sent_twice() {
+    caught_by(Bug::NeverHedged, "stalls", "a read takes 60 s");
+}
+
+#[test]
+fn a_write_without_space_is_acknowledged() {
+    caught(Bug::NoSpaceIsDone, "full-for-a-while");
+}
+
+#[test]
+fn i11_a_failed_sync_is_done_again() {
+    caught(Bug::SyncRetried, "sync-fails-once");
+}
+
 /// Rule W10: a store on the same machine that acknowledges before it is durable.
 #[test]
 fn w10_a_store_does_not_sync() {

@@ -24,6 +24,7 @@ usage: cargo xtask COMMAND
   sim [--seeds N] [--from S] [--seconds T] [--seed S]
                            simulator: N seeds from S on, or as many as T seconds hold, or seed S alone
   torture [ARGS]           writers that see the daemon killed; torture --help shows the rest
+  weather [ARGS]           the same while the store fails in every way; weather --help shows the rest
   requests [ARGS]          what loads cost in requests, beside what they have to; requests --help shows the rest
   guest [--rounds N]       a QEMU guest that loses power while it writes, with the daemon killed
   bench [--jobs A,B] [--peers A,B] [--slices N] [--json] [--svg DIR] ...
@@ -54,7 +55,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "house" => run::house(),
         "test" => run::test(rest),
         "sim" => run::sim(rest),
-        "torture" | "requests" => run::with_esker(command, rest),
+        "torture" | "requests" | "weather" => run::with_esker(command, rest),
         "guest" => guest::guest(rest),
         "bench" => bench::bench(rest),
         "profile" => profile::profile(rest),

@@ -16,4 +16,5 @@ mod slow {
     mod load;
     mod power;
     mod torture;
+    mod weather;
 }

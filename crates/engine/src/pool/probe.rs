@@ -265,7 +265,7 @@ impl Probe<'_> {
         loop {
             tries += 1;
             match self.world.objects.put_new(name, body.clone()).await {
-                Err(error) if error.kind == StoreErrorKind::Transient && tries < TRIES_MAX => {
+                Err(error) if error.kind.may_pass() && tries < TRIES_MAX => {
                     self.world.clock.sleep(backoff(tries, &*self.world.random)).await;
                 }
                 answer => return answer,

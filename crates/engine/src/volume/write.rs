@@ -8,14 +8,12 @@ use esker_format::{
     chunk::{RECORD_BLOCKS_MAX, block_crc},
     ids::LogPosition,
 };
-use esker_io::{
-    Bug, emptied, planted,
-    sync::{ReadGuard, either},
-};
+use esker_io::{Bug, emptied, planted, sync::ReadGuard};
 
 use super::{
     Volume, Writer, blocks_of,
     change::{Change, Cut, OwnedChange, Scratch, WriteStep, part_of},
+    room::{Space, step_of},
 };
 use crate::{
     EngineError, Result,
@@ -44,7 +42,7 @@ impl Volume {
                 continue;
             }
             self.write_group(&batch[done..index], scratch);
-            let step = self.change_now(change, scratch).unwrap_or_else(WriteStep::Failed);
+            let step = self.change_now(change, scratch).unwrap_or_else(step_of);
             scratch.steps.push(step);
             done = index + 1;
         }
@@ -57,15 +55,20 @@ impl Volume {
         let (offset, length) = change.borrow().range();
         self.check_range(offset, length)?;
         self.room().await?;
-        if let OwnedChange::Trim { .. } = change {
-            return self.change_body(&change.borrow(), &Cut::of(offset, length), &mut Scratch::default());
-        }
+        let mut space = Space::default();
         let cut = Cut::of(offset, length);
-        for (part_offset, part_length) in cut.parts() {
-            let data = part_of(&change, offset, part_offset, part_length);
-            self.write_part_later(part_offset, &data).await?;
+        if !matches!(change, OwnedChange::Trim { .. }) {
+            for (part_offset, part_length) in cut.parts() {
+                let data = part_of(&change, offset, part_offset, part_length);
+                while let Err(error) = self.write_part_later(part_offset, &data).await {
+                    self.wait_for_space(error, &mut space).await?;
+                }
+            }
         }
-        self.change_body(&change.borrow(), &cut, &mut Scratch::default())
+        while let Err(error) = self.change_body(&change.borrow(), &cut, &mut Scratch::default()) {
+            self.wait_for_space(error, &mut space).await?;
+        }
+        Ok(())
     }
 
     /// Whether it is a write that covers whole blocks inside the volume.
@@ -83,13 +86,20 @@ impl Volume {
         }
         match self.writable() {
             Ok(writer) if writer.is_full() => scratch.steps.extend(group.iter().map(|_| WriteStep::Later)),
-            Ok(writer) => self.append_writes(writer, group, scratch, Growth::Waits),
+            // The steps say how it went.
+            Ok(writer) => drop(self.append_writes(writer, group, scratch, Growth::Waits)),
             Err(error) => scratch.steps.extend(group.iter().map(|_| WriteStep::Failed(error.clone()))),
         }
     }
 
     /// Appends and publishes whole-block writes.
-    fn append_writes(&self, writer: &Writer, writes: &[Change<'_>], scratch: &mut Scratch, growth: Growth) {
+    fn append_writes(
+        &self,
+        writer: &Writer,
+        writes: &[Change<'_>],
+        scratch: &mut Scratch,
+        growth: Growth,
+    ) -> Result<()> {
         let Scratch { steps, crcs, entries, positions } = scratch;
         crcs.clear();
         crcs.extend(writes.iter().flat_map(|write| write.data().chunks_exact(BLOCK_BYTES).map(block_crc)));
@@ -115,7 +125,7 @@ impl Volume {
             Ok(None) => {
                 steps.extend(writes.iter().map(|_| WriteStep::Later));
                 *entries = emptied(room);
-                return;
+                return Ok(());
             }
             Err(error) => Err(error),
         };
@@ -124,23 +134,24 @@ impl Volume {
             && writes.len() > 1
         {
             // The volume's end came nearer since they were checked, and nothing was appended: only what lies behind
-            // it fails.
+            // it fails, and the steps say which.
             *entries = emptied(room);
             for write in writes {
-                self.append_writes(writer, std::slice::from_ref(write), scratch, growth);
+                let _ = self.append_writes(writer, std::slice::from_ref(write), scratch, growth);
             }
-            return;
+            return outcome;
         }
-        let error = outcome.err().inspect(|error| self.failed(error));
+        let outcome = outcome.inspect_err(|error| self.failed(error));
         let mut needed = 0;
         for write in writes {
             needed += write.data().len().div_ceil(RECORD_BYTES_MAX);
-            steps.push(match &error {
-                Some(error) if positions.len() < needed => WriteStep::Failed(error.clone()),
+            steps.push(match &outcome {
+                Err(error) if positions.len() < needed => step_of(error.clone()),
                 _ => WriteStep::Done,
             });
         }
         *entries = emptied(room);
+        outcome
     }
 
     fn publish(&self, map: &Map, entries: &[Entry<'_>], positions: &[u64]) {
@@ -222,11 +233,10 @@ impl Volume {
                 let start = (lba * BLOCK_BYTES as u64 - offset) as usize;
                 let data = &data[start..start + blocks as usize * BLOCK_BYTES];
                 let offset = lba * BLOCK_BYTES as u64;
-                self.append_writes(writer, &[Change::Write { offset, data }], scratch, Growth::Allowed);
-                match scratch.steps.pop() {
-                    Some(WriteStep::Failed(error)) => Err(error),
-                    _ => Ok(()),
-                }
+                let write = Change::Write { offset, data };
+                let outcome = self.append_writes(writer, &[write], scratch, Growth::Allowed);
+                scratch.steps.pop();
+                outcome
             }
             Change::Trim { .. } | Change::Zero { may_trim: true, .. } => {
                 self.set_range(writer, lba, Payload::Hole { blocks }, Address::HOLE)
@@ -310,28 +320,6 @@ impl Volume {
 
     fn maps_are_full(&self) -> bool {
         self.pool.maps().memory().is_full()
-    }
-
-    /// Waits until there is room below the dirty bound, and in the memory of maps.
-    async fn room(&self) -> Result<()> {
-        loop {
-            let writer = self.writable()?;
-            let (seen, seen_by_all) = (writer.room.generation(), writer.budget.room.generation());
-            let memory = self.pool.maps().memory();
-            let seen_by_maps = memory.room.generation();
-            if !writer.is_full() && !memory.is_full() {
-                return Ok(());
-            }
-            if memory.is_full() {
-                memory.count_wait();
-                memory.crowded.notify();
-            }
-            if writer.budget.is_full() {
-                writer.budget.pressure.notify();
-            }
-            let room = either(writer.room.wait_past(seen), writer.budget.room.wait_past(seen_by_all));
-            either(room, memory.room.wait_past(seen_by_maps)).await;
-        }
     }
 }
 

@@ -122,10 +122,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
                 // Whoever started this may not read it any more.
                 let _ = say(&ready(&started, &nbd));
                 server = Some(nbd);
+                let again =
+                    tokio::spawn(select::open_again(daemon.clone(), started.directory, selected.clone()));
                 let reclaim = tokio::spawn(daemon.clone().reclaim_for_ever());
                 signals.next().await;
                 // A round may end after any of its steps.
                 reclaim.abort();
+                again.abort();
             }
             Err(error) => failed = Some(error),
         }

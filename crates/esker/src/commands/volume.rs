@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod list;
+mod open;
 mod resize;
 mod show;
 
@@ -19,6 +20,8 @@ pub(crate) enum Command {
     List(list::Args),
     /// Describe a volume: what the store holds of it, and how it is served
     Show(show::Args),
+    /// Have the daemon open a volume that it does not serve, or that has stopped
+    Open(open::Args),
     /// Give a volume another size; what is cut off must be holes
     Resize(resize::Args),
     /// Delete a volume, for ever
@@ -30,6 +33,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Create(args) => create::run(args).await,
         Command::List(args) => list::run(args).await,
         Command::Show(args) => show::run(args).await,
+        Command::Open(args) => open::run(args).await,
         Command::Resize(args) => resize::run(args).await,
         Command::Delete(args) => delete::run(args).await,
     }

@@ -12,6 +12,7 @@ use esker_engine::{
     fetch::{INDEX_CACHE_BYTES, PAGE_CACHE_BYTES},
 };
 use esker_frontend::nbd::{Kind, Latency, Timed, Traffic};
+use esker_io::objects::{BreakerState, Strain};
 
 use super::reclaim::Totals;
 use crate::config::Prices;
@@ -32,6 +33,7 @@ pub(super) struct Look {
     pub(super) dirty_bytes: u64,
     pub(super) dirty_bytes_max: u64,
     pub(super) maps: Maps,
+    pub(super) strain: Strain,
     /// By volume.
     pub(super) traffic: BTreeMap<String, Traffic>,
 }
@@ -68,7 +70,7 @@ struct Metric {
     samples: fn(&Look) -> Vec<Sample>,
 }
 
-const METRICS: [Metric; 39] = [
+const METRICS: [Metric; 45] = [
     metric("esker_info", Gauge, &["version"], "Always 1; the label says which program runs", |look| {
         vec![sample([("version", &look.status.version)], 1.0)]
     }),
@@ -103,6 +105,40 @@ const METRICS: [Metric; 39] = [
         &[],
         "Bytes of bodies received from the store",
         |look| one(look.status.requests.bytes_down as f64),
+    ),
+    metric("esker_store_tries_total", Counter, &[], "Requests sent again after a failure", |look| {
+        one(look.strain.tries as f64)
+    }),
+    metric(
+        "esker_store_budget_waits_total",
+        Counter,
+        &[],
+        "Tries that had to wait because too many requests were sent again",
+        |look| one(look.strain.budget_waits as f64),
+    ),
+    metric(
+        "esker_store_breaker_open",
+        Gauge,
+        &[],
+        "1 while most requests fail and only a probe is sent now and then; else 0",
+        |look| one(f64::from(u8::from(look.strain.breaker != BreakerState::Closed))),
+    ),
+    metric("esker_store_breaker_opened_total", Counter, &[], "Times that it came to that", |look| {
+        one(look.strain.opened as f64)
+    }),
+    metric("esker_store_held_total", Counter, &[], "Requests that were therefore not sent", |look| {
+        one(look.strain.refused as f64)
+    }),
+    metric(
+        "esker_store_hedges_total",
+        Counter,
+        &["won"],
+        "GETs sent a second time because the answer took long; won: the second answer came first",
+        |look| {
+            let (sent, won) = (look.strain.hedges, look.strain.hedges_won);
+            let lost = sent.saturating_sub(won);
+            vec![sample([("won", "yes")], won as f64), sample([("won", "no")], lost as f64)]
+        },
     ),
     metric(
         "esker_dirty_bytes",

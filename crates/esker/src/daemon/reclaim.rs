@@ -85,7 +85,7 @@ impl Daemon {
 
     /// Grows when this daemon changes the pool.
     fn changes(&self) -> u64 {
-        let traffic = self.counted.snapshot();
+        let traffic = self.traffic.counted.snapshot();
         traffic.puts + traffic.deletes
     }
 

@@ -65,7 +65,7 @@ impl Session {
         let directory = DirectoryId(pool.world().random.id());
         let host = Host::new(Arc::new(pool), directory, Limits::default(), Arc::new(|_| {}));
         let told = Told { cache_bytes: CACHE_BYTES, ..Told::default() };
-        Session::here(Daemon::new(host, edges.counted, place.data(), told), None)
+        Session::here(Daemon::new(host, edges.traffic, place.data(), told), None)
     }
 
     async fn asked(place: &Place) -> anyhow::Result<Option<Session>> {

@@ -21,6 +21,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("nbdcopy", "libnbd-bin"),
     ("qemu-img", "qemu-utils"),
     ("qemu-io", "qemu-utils"),
+    ("strace", "strace"),
 ];
 
 /// A directory of a test, with a data directory `d` in it.

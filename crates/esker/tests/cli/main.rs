@@ -10,3 +10,4 @@ mod metrics;
 mod objects;
 mod reclaim;
 mod serving;
+mod weather;

@@ -15,6 +15,7 @@
 
 mod answer;
 mod azure;
+mod body;
 mod failure;
 mod gcs;
 mod proof;
@@ -183,7 +184,7 @@ impl CloudObjects {
             let options = GetOptions::new().with_range(range);
             let answer = self.store().get_opts(&path, options).await?;
             let promised = answer.range.end - answer.range.start;
-            Ok((promised, answer.bytes().await?))
+            Ok((promised, body::collect(answer, promised).await?))
         };
         match within(time_for(bytes), get).await {
             Ok((promised, body)) => checked(name, asked.unwrap_or(promised), body),

@@ -1,8 +1,10 @@
 //! Counting requests, since each of them costs money and time.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
-use super::{Listed, Objects, Range, Result, StoreErrorKind};
+use super::{Listed, Objects, Range, Result, StoreErrorKind, Turn};
 use crate::{
     BoxFuture,
     sync::{
@@ -111,6 +113,10 @@ impl Objects for Counted {
             add(&self.counters.deletes, 1);
             self.answered(self.inner.delete(name).await)
         })
+    }
+
+    fn turn<'a>(&'a self, patience: Duration) -> BoxFuture<'a, Turn> {
+        self.inner.turn(patience)
     }
 
     fn describe(&self) -> String {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Listed, Objects, Range, Result, StoreError, StoreErrorKind};
+use super::{Listed, Objects, Range, Result, Turn};
 use crate::{BoxFuture, Clock, Random, sync::Arc};
 
 /// When to try again and when to give up.
@@ -58,7 +58,7 @@ impl Retry {
         let mut longest = self.limits.first_pause;
         loop {
             let error = match request().await {
-                Err(error) if may_pass(&error) => error,
+                Err(error) if error.kind.may_pass() => error,
                 answer => return answer,
             };
             let pause = self.pause(longest);
@@ -67,6 +67,10 @@ impl Retry {
             }
             tracing::debug!(%error, ?pause, "trying again");
             self.clock.sleep(pause).await;
+            let rest = (start + self.limits.deadline).saturating_sub(self.clock.monotonic());
+            if self.inner.turn(rest).await == Turn::Later {
+                return Err(error);
+            }
             longest = (longest * 2).min(self.limits.longest_pause);
         }
     }
@@ -75,10 +79,6 @@ impl Retry {
         let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX - 1);
         Duration::from_micros(self.random.below(micros + 1))
     }
-}
-
-fn may_pass(error: &StoreError) -> bool {
-    matches!(error.kind, StoreErrorKind::Transient | StoreErrorKind::Protocol)
 }
 
 impl Objects for Retry {
@@ -96,6 +96,10 @@ impl Objects for Retry {
 
     fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.again(move || self.inner.delete(name)))
+    }
+
+    fn turn<'a>(&'a self, patience: Duration) -> BoxFuture<'a, Turn> {
+        self.inner.turn(patience)
     }
 
     fn describe(&self) -> String {

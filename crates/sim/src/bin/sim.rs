@@ -28,7 +28,7 @@ struct Arguments {
     bug: Option<String>,
 }
 
-const BUGS: [Bug; 19] = [
+const BUGS: [Bug; 23] = [
     Bug::ClaimDeleted,
     Bug::ClaimNotListed,
     Bug::StrayBelieved,
@@ -48,6 +48,10 @@ const BUGS: [Bug; 19] = [
     Bug::AckBeforeLog,
     Bug::CrcIgnored,
     Bug::OffByOne,
+    Bug::BreakerStaysOpen,
+    Bug::NeverHedged,
+    Bug::NoSpaceIsDone,
+    Bug::SyncRetried,
 ];
 
 fn main() -> ExitCode {

@@ -24,13 +24,14 @@ impl FakeFile {
     fn grow(&self, name: &'static str, bytes: u64) -> Result<()> {
         let operation = self.operation(name);
         self.device.change(&self.run, &operation, Detail { offset: 0, bytes, content: None }, |state| {
-            match state.write_fault() {
-                Some(fault) => Err(failed_write(&operation, fault)),
-                None => {
-                    state.content(self.node).grow(bytes);
-                    Ok(())
-                }
+            if state.full && name == "allocate" {
+                return Err(operation.no_space());
             }
+            if let Some(fault) = state.write_fault() {
+                return Err(failed_write(&operation, fault));
+            }
+            state.content(self.node).grow(bytes);
+            Ok(())
         })
     }
 }

@@ -129,6 +129,15 @@ impl Lab {
         self.later.push(task);
     }
 
+    /// Does one change and waits for its answer, beside those that wait already.
+    pub fn change_apart(&mut self, site: usize, operation: Operation) -> Outcome<Result<(), EngineError>> {
+        let others = std::mem::take(&mut self.later);
+        self.change_later(site, operation);
+        let task = self.later.pop().expect("a change was begun");
+        self.later = others;
+        self.wait(task)
+    }
+
     /// Waits for all changes that wait; they have to succeed.
     pub fn finish_later(&mut self) -> Outcome {
         for task in std::mem::take(&mut self.later) {

@@ -206,24 +206,20 @@ fn write_fails(lab: &mut Lab) -> Outcome {
     lab.read_all()
 }
 
-/// No room for another chunk: the write fails, the log goes on once there is room again.
+/// No room for another chunk: writes wait, and the volume comes back whole from a crash.
 fn disk_full(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
     lab.write(0, 250)?;
-    for number in 1..=40 {
-        lab.host(0).disk().fail_write(number, WriteFault::NoSpace);
-    }
+    lab.host(0).disk().fill(true);
     // The file that is prepared ahead cannot be made either.
     lab.run_ms(5)?;
-    let mut failed = 0;
     for _ in 0..4 {
         let write = lab.fresh(3, 250);
-        if lab.has_stopped(0) {
-            break;
+        for outcome in lab.try_change(&[write])? {
+            outcome.map_err(violation)?;
         }
-        failed += lab.try_change(&[write])?.into_iter().filter(Result::is_err).count();
     }
-    if failed == 0 {
+    if lab.waiting() == 0 {
         return Err(violation(format!("{} bytes were found on a full disk", 4 * CHUNK_BYTES)));
     }
     lab.fall(0, Fall::Kill);
@@ -234,7 +230,7 @@ fn disk_full(lab: &mut Lab) -> Outcome {
     lab.read_all()
 }
 
-/// No space for the chunk of an opening: its first write fails and leaves no trace, the next one goes on.
+/// No space for the chunk of an opening: its first write waits and leaves no trace, and goes on when there is space.
 fn first_write_fails(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
     lab.write(0, 2)?;
@@ -242,15 +238,16 @@ fn first_write_fails(lab: &mut Lab) -> Outcome {
     for (round, fall) in (0..).zip([Fall::Kill, Fall::Power(Survival::OnlySynced), Fall::Kill]) {
         lab.fall(0, fall);
         lab.open(0)?;
-        // With what is removed to make room there are two tries a write.
-        for number in 1..=2 {
-            lab.host(0).disk().fail_write(number, WriteFault::NoSpace);
-        }
+        lab.host(0).disk().fill(true);
         let write = lab.fresh(1, 2);
-        for outcome in lab.try_change(&[write])? {
-            refused(outcome)?;
+        lab.change_later(0, write);
+        lab.run_ms(700)?;
+        if lab.waiting() == 0 {
+            return Err(violation("no write waits on a full disk"));
         }
-        lab.host(0).disk().forget_plan();
+        lab.read_all()?;
+        lab.host(0).disk().fill(false);
+        lab.finish_later()?;
         lab.read_all()?;
         lab.flush()?;
         if round < 2 {

@@ -89,7 +89,7 @@ impl Pipeline {
             oldest_age_ms: backlog.oldest_ms.map(age),
             dirty_bytes: writer.log.dirty_bytes(),
             dirty_bound: writer.pacer.bound(),
-            pressed: writer.budget.is_pressed(),
+            pressed: writer.budget.is_pressed() || writer.log.is_cramped(now_ms),
             sealing: self.seals.len(),
             ready: self.ready.len(),
             draining: hurry,

@@ -7,7 +7,7 @@
 //! What is not named is opened only when that takes nothing from anybody: the volume is released, or this very
 //! directory was the last to write it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use esker_control::api::{CreateVolume, OpenVolume};
@@ -26,6 +26,9 @@ use crate::{catalogue, config::VolumeArg, daemon::Daemon, size};
 
 /// Volumes that are looked at or opened at the same time.
 const VOLUMES_AT_ONCE: usize = 8;
+/// How long after a failure that may pass a volume is tried again, at first and at most.
+const AGAIN_FIRST: Duration = Duration::from_secs(5);
+const AGAIN_LONGEST: Duration = Duration::from_secs(60);
 
 /// What is to be opened.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +40,11 @@ pub(crate) struct Selected {
 }
 
 impl Selected {
+    /// Whether a volume is to be opened for reading only.
+    fn reads(&self, name: &str) -> bool {
+        self.open.iter().any(|(open, read_only)| open == name && *read_only)
+    }
+
     /// The volumes that are not open, although there is a log of them here.
     pub(crate) fn left_in_logs(&self, started: &Started) -> Vec<String> {
         // What cannot be listed is reported as left.
@@ -62,7 +70,9 @@ pub(crate) async fn select(started: &Started, named: &[VolumeArg]) -> anyhow::Re
         selected.open.push((wanted.name.clone(), wanted.read_only));
     }
     let unnamed = unnamed(started, &selected, named.is_empty())?;
-    selected.open.extend(unclaimed(started, unnamed).await.into_iter().map(|name| (name, false)));
+    selected.open.extend(
+        unclaimed(&started.daemon, started.directory, unnamed).await.into_iter().map(|name| (name, false)),
+    );
     Ok(selected)
 }
 
@@ -114,8 +124,8 @@ fn unnamed(started: &Started, selected: &Selected, everything: bool) -> anyhow::
 }
 
 /// Those of the volumes that can be opened without taking them from anybody. The others are reported.
-async fn unclaimed(started: &Started, volumes: Vec<NamedVolume>) -> Vec<String> {
-    let pool = started.daemon.host.pool();
+async fn unclaimed(daemon: &Daemon, directory: DirectoryId, volumes: Vec<NamedVolume>) -> Vec<String> {
+    let pool = daemon.host.pool();
     let looks: Vec<_> = volumes
         .into_iter()
         .map(|known| async move {
@@ -127,11 +137,11 @@ async fn unclaimed(started: &Started, volumes: Vec<NamedVolume>) -> Vec<String> 
     let mut free = Vec::new();
     for (name, head) in looked {
         match head {
-            Ok(head) => match check_free(&name, &head, started.directory) {
+            Ok(head) => match check_free(&name, &head, directory) {
                 Ok(()) => free.push(name),
-                Err(taken) => started.daemon.failed(&name, &taken),
+                Err(taken) => daemon.failed(&name, &taken),
             },
-            Err(error) => started.daemon.failed(&name, &error),
+            Err(error) => daemon.not_opened(&name, &error),
         }
     }
     free
@@ -173,4 +183,22 @@ pub(crate) async fn open_all(daemon: Arc<Daemon>, selected: Selected) {
         })
         .collect();
     let Ok(()) = stream::iter(opens).buffer_unordered(VOLUMES_AT_ONCE).try_collect().await;
+}
+
+/// Opens those again whose opening failed for a reason that may pass. By then somebody else may have taken one, named or
+/// not: that is respected.
+pub(crate) async fn open_again(daemon: Arc<Daemon>, directory: DirectoryId, selected: Selected) {
+    let mut pause = AGAIN_FIRST;
+    loop {
+        tokio::time::sleep(pause).await;
+        let failed = daemon.worth_another_try();
+        let wanted = |name: &String| failed.contains(name);
+        let known = selected.known.iter().filter(|known| wanted(&known.name)).cloned().collect();
+        let free = unclaimed(&daemon, directory, known).await;
+        let read_only = |(name, read_only): &&(String, bool)| *read_only && wanted(name);
+        let mut open: Vec<_> = selected.open.iter().filter(read_only).cloned().collect();
+        open.extend(free.into_iter().map(|name| (name, false)).filter(|(name, _)| !selected.reads(name)));
+        open_all(daemon.clone(), Selected { open, known: Vec::new() }).await;
+        pause = if failed.is_empty() { AGAIN_FIRST } else { (pause * 2).min(AGAIN_LONGEST) };
+    }
 }

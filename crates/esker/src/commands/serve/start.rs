@@ -104,7 +104,7 @@ impl Settings {
         let spawn: Spawn = Arc::new(move |work| drop(runtime.spawn(work)));
         let host = Host::new(Arc::new(opened), directory, limits, spawn);
         let told = Told { prices, cache_bytes, grace };
-        let daemon = Daemon::new(host, edges.counted, data.clone(), told);
+        let daemon = Daemon::new(host, edges.traffic, data.clone(), told);
         Ok(Started { daemon, data, directory, _lock: lock })
     }
 }

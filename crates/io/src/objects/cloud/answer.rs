@@ -3,7 +3,7 @@
 //! Its errors do not show the status: 400 and 500 look alike, and every 409 is "already exists". So
 //! the HTTP client is wrapped, and a refusal travels through it as an error of our own type.
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use futures_util::TryStreamExt;
 use object_store::{
@@ -30,6 +30,8 @@ pub(super) struct Answer {
     pub(super) code: String,
     /// The store's sentence, or the beginning of whatever came.
     pub(super) message: String,
+    /// For how long it wants no further request, where it says so in seconds.
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Answer {
@@ -38,7 +40,8 @@ impl Answer {
         let message = element(text, "Message").unwrap_or(text);
         // Azure's sentences have several lines.
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        Self { status, code, message: message.chars().take(MESSAGE_CHARS_MAX).collect() }
+        let message = message.chars().take(MESSAGE_CHARS_MAX).collect();
+        Self { status, code, message, retry_after: None }
     }
 
     /// Not the object is missing, but all of them.
@@ -108,10 +111,12 @@ impl Showing {
         if !for_the_store || !(status.is_client_error() || status.is_server_error()) {
             return Ok(response);
         }
-        let code = response.headers().get("x-ms-error-code").and_then(|code| code.to_str().ok());
-        let code = code.unwrap_or_default().to_owned();
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let code = header("x-ms-error-code").unwrap_or_default().to_owned();
+        let pause = header("retry-after").and_then(|value| value.parse().ok());
         let text = beginning(response.into_body()).await;
-        let mut answer = Answer::parse(status.as_u16(), &String::from_utf8_lossy(&text));
+        let answer = Answer::parse(status.as_u16(), &String::from_utf8_lossy(&text));
+        let mut answer = Answer { retry_after: pause.map(Duration::from_secs), ..answer };
         if answer.code.is_empty() {
             answer.code = code;
         }

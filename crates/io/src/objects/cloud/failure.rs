@@ -68,7 +68,7 @@ fn without_queries(text: &str) -> String {
 }
 
 fn refused(status: u16, message: String) -> Failure {
-    Failure::Refused(Answer { status, code: String::new(), message })
+    Failure::Refused(Answer { status, code: String::new(), message, retry_after: None })
 }
 
 /// The first error of this type among the causes of `error`.
@@ -154,7 +154,10 @@ impl Failure {
                 (400, "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch") => {
                     StoreErrorKind::Transient
                 }
-                (408 | 409 | 425 | 429, _) => StoreErrorKind::Transient,
+                (429, _) | (503, "SlowDown" | "ServerBusy" | "TooManyRequests") => {
+                    StoreErrorKind::Throttled(answer.retry_after.unwrap_or_default())
+                }
+                (408 | 409 | 425, _) => StoreErrorKind::Transient,
                 (501 | 505, _) => StoreErrorKind::Permanent,
                 (400..=499, _) => StoreErrorKind::Permanent,
                 _ => StoreErrorKind::Transient,

@@ -21,7 +21,7 @@ mod azure;
 mod gcs;
 
 fn refused(status: u16, code: &str) -> Failure {
-    Failure::Refused(Answer { status, code: code.to_owned(), message: String::new() })
+    Failure::Refused(Answer { status, code: code.to_owned(), message: String::new(), retry_after: None })
 }
 
 fn delete(failure: Failure) -> Option<StoreErrorKind> {
@@ -31,7 +31,7 @@ fn delete(failure: Failure) -> Option<StoreErrorKind> {
 
 #[test]
 fn refusals_have_the_kind_that_a_caller_can_act_on() {
-    use StoreErrorKind::{Exists, NotFound, Permanent, Protocol, Transient};
+    use StoreErrorKind::{Exists, NotFound, Permanent, Protocol, Throttled, Transient};
     let put = |status, code| refused(status, code).of_put("a").kind;
     let get = |status, code| refused(status, code).of_get("a").kind;
     let list = |status, code| refused(status, code).of_list("a/").kind;
@@ -52,8 +52,11 @@ fn refusals_have_the_kind_that_a_caller_can_act_on() {
     assert_eq!(put(400, "BadDigest"), Transient);
     assert_eq!(put(400, "InvalidRequest"), Permanent);
     assert_eq!(put(501, "NotImplemented"), Permanent);
-    assert_eq!(put(503, "SlowDown"), Transient);
-    assert_eq!(put(429, ""), Transient);
+    assert_eq!(put(503, "SlowDown"), Throttled(Duration::ZERO));
+    assert_eq!(put(503, "ServiceUnavailable"), Transient);
+    assert_eq!(put(429, ""), Throttled(Duration::ZERO));
+    // Of credentials that have run out: nothing passes before somebody renews them.
+    assert_eq!(put(403, "ExpiredToken"), Permanent);
     assert_eq!(get(404, "NoSuchKey"), NotFound);
     assert_eq!(get(404, ""), NotFound);
     assert_eq!(get(404, "NoSuchBucket"), Permanent);
@@ -143,7 +146,7 @@ async fn a_put_is_conditional_has_a_checksum_and_is_sent_once() {
     for (status, kind) in [
         ("500 Internal Server Error", StoreErrorKind::Transient),
         ("503 Slow Down", StoreErrorKind::Transient),
-        ("429 Too Many Requests", StoreErrorKind::Transient),
+        ("429 Too Many Requests", StoreErrorKind::Throttled(Duration::ZERO)),
         ("412 Precondition Failed", StoreErrorKind::Exists),
         ("304 Not Modified", StoreErrorKind::Exists),
         ("403 Forbidden", StoreErrorKind::Permanent),
@@ -163,6 +166,15 @@ async fn a_put_is_conditional_has_a_checksum_and_is_sent_once() {
     let canned = canned("500 Internal Server Error", "", error);
     let message = put(&canned).await.unwrap_err().to_string();
     assert_eq!(message, "put a: the store answered 500, InternalError, We are sorry.");
+}
+
+#[tokio::test]
+async fn a_store_that_throttles_says_for_how_long() {
+    let busy = "<Error><Code>SlowDown</Code></Error>";
+    let canned = canned("503 Slow Down", "Retry-After: 7\r\n", busy);
+    let kind = StoreErrorKind::Throttled(Duration::from_secs(7));
+    assert_eq!(put(&canned).await.unwrap_err().kind, kind);
+    assert_eq!(get(&canned, Range::All).await.unwrap_err().kind, kind);
 }
 
 #[tokio::test]
