@@ -3,5 +3,6 @@
 pub mod coalesce;
 pub mod fold;
 pub mod heads;
+pub mod kept;
 pub mod map;
 pub mod policy;

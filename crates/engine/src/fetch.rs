@@ -1,12 +1,13 @@
 //! THE reader of remote bytes. Whatever it returns was verified; lost data is an error, never zeros.
 //!
 //! A read of blocks: find the segments' indexes → which frames → cached ones are copied → of the missing
-//! ones, those that somebody else fetches are waited for, the others are grouped into few ranged GETs
-//! → verify and decompress → cache → copy. Segments and packs never change, so no cached thing is ever stale.
+//! ones, those that somebody else fetches are waited for, those on the local disk are read there, the others are
+//! grouped into few ranged GETs → verify and decompress → cache → copy. Segments and packs never change, so no cached thing is ever stale.
 
 mod flight;
 mod frames;
 mod index;
+mod kept;
 mod page;
 mod permits;
 mod plan;
@@ -25,7 +26,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use plan::Part;
 
-use crate::{EngineError, Result, cache::Cache};
+use crate::{
+    EngineError, Result,
+    cache::{Cache, DiskCache, DiskUsage},
+};
 use flight::Flights;
 use index::Opened;
 use page::{CachedPage, PageKey};
@@ -62,13 +66,15 @@ pub struct Fetcher {
     /// The store with retries: everything here is a read.
     objects: Retry,
     pool: PoolId,
-    frames: Cache<FrameKey, Bytes>,
+    frames: Arc<Cache<FrameKey, Bytes>>,
     frame_flights: Flights<FrameKey, Bytes>,
     indexes: Cache<SegmentId, Opened>,
     index_flights: Flights<SegmentId, Opened>,
     pages: Cache<PageKey, CachedPage>,
     page_flights: Flights<PageKey, CachedPage>,
     gets: Permits,
+    /// Below the memory, where a local directory gives room.
+    disk: Option<Arc<DiskCache>>,
     /// Frames that reads found in the cache, and frames that they had to wait for.
     hits: Counter,
     misses: Counter,
@@ -91,6 +97,8 @@ pub struct Usage {
     pub frame_hits: u64,
     /// How often a read had to wait for a frame.
     pub frame_misses: u64,
+    /// The disk cache.
+    pub disk: DiskUsage,
 }
 
 impl Fetcher {
@@ -101,13 +109,14 @@ impl Fetcher {
             world,
             objects,
             pool,
-            frames: Cache::new(cache_bytes, FRAME_BYTES),
+            frames: Arc::new(Cache::new(cache_bytes, FRAME_BYTES)),
             frame_flights: Flights::new(),
             indexes: Cache::new(INDEX_CACHE_BYTES, INDEX_BYTES),
             index_flights: Flights::new(),
             pages: Cache::new(PAGE_CACHE_BYTES, PAGE_BYTES),
             page_flights: Flights::new(),
             gets: Permits::new(GETS_IN_FLIGHT_MAX),
+            disk: None,
             hits: Counter::default(),
             misses: Counter::default(),
         }
@@ -210,6 +219,7 @@ impl Fetcher {
             gets_in_flight: GETS_IN_FLIGHT_MAX - self.gets.free(),
             frame_hits: self.hits.sum(),
             frame_misses: self.misses.sum(),
+            disk: self.disk.as_ref().map(|disk| disk.usage()).unwrap_or_default(),
         }
     }
 

@@ -89,6 +89,12 @@ impl Pool {
         Pool { world, record, fetcher }
     }
 
+    /// Keeps what it reads on the world's disk too, in at most `bytes`; too few for a cache are none.
+    pub async fn with_disk_cache(self, bytes: u64) -> Pool {
+        let Self { world, record, fetcher } = self;
+        Pool { fetcher: fetcher.with_disk_cache(bytes).await, world, record }
+    }
+
     /// The edges it works with.
     pub fn world(&self) -> &World {
         &self.world

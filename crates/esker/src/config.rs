@@ -50,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) dirty_bound: u64,
     pub(crate) dirty_bound_total: u64,
     pub(crate) cache: u64,
+    /// Absent: by the kind of the store.
+    pub(crate) disk_cache: Option<u64>,
     pub(crate) cpu_threads: u16,
     pub(crate) log: String,
     pub(crate) prices: Prices,
@@ -75,6 +77,7 @@ impl Config {
             dirty_bound: 0,
             dirty_bound_total: 0,
             cache: 0,
+            disk_cache: None,
             cpu_threads: 0,
             log: String::new(),
             prices: Prices::default(),

@@ -176,6 +176,7 @@ impl Daemon {
                 page_bytes: usage.page_bytes,
                 hits: usage.frame_hits,
                 misses: usage.frame_misses,
+                disk: figures::disk_cache(&usage.disk),
             },
         }
     }

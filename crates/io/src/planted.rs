@@ -42,6 +42,12 @@ pub enum Bug {
     CrcIgnored,
     /// Replay is one block off.
     OffByOne,
+    /// What the disk cache reads is believed: neither its checksum nor the frame's tag is compared.
+    CacheUnchecked,
+    /// Nor is the pool that a file of the disk cache belongs to.
+    CachePoolIgnored,
+    /// The disk cache lists entries before it has written them.
+    CacheListedEarly,
 }
 
 #[cfg(feature = "planted")]

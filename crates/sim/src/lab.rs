@@ -5,6 +5,7 @@
 //! reaches a crash point returns [`Stop::Crashed`], and the scenario ends there.
 
 mod book;
+mod cache;
 mod change;
 mod open;
 mod probe;
@@ -64,6 +65,10 @@ pub struct Setup {
     pub durability: Durability,
     /// Bounds of each opening.
     pub limits: Limits,
+    /// Bytes of each site's disk cache; 0 for none.
+    pub disk_cache_bytes: u64,
+    /// How the volume's frames are compressed.
+    pub compression: Compression,
 }
 
 impl Default for Setup {
@@ -75,6 +80,8 @@ impl Default for Setup {
             size_bytes: 1 << 20,
             durability: Durability::Bounded { seconds: 1 },
             limits: Limits { chunk_bytes: CHUNK_BYTES, ..Limits::default() },
+            disk_cache_bytes: 0,
+            compression: Compression::Lz4,
         }
     }
 }
@@ -131,6 +138,8 @@ pub struct Lab {
     may_be_gone: bool,
     /// The scenario ended with a volume that cannot be opened, as it should be.
     ended: bool,
+    /// Files of a disk cache may hold anything: the power failed, or a scenario wrote to them.
+    cache_damaged: bool,
     /// The pool is being made.
     pool_lost: bool,
 }
@@ -162,6 +171,7 @@ impl Lab {
             writes: 0,
             may_be_gone: false,
             ended: false,
+            cache_damaged: false,
             pool_lost: false,
         };
         lab.make_pool(&mut random);
@@ -188,9 +198,9 @@ impl Lab {
 
     /// Creates a volume, from the auditor's host.
     pub fn create_volume(&mut self, name: &'static str) -> Outcome {
-        let (size, durability) = (self.setup.size_bytes, self.setup.durability);
+        let Setup { size_bytes: size, durability, compression, .. } = self.setup;
         self.audit(async move |pool: Arc<Pool>| {
-            let properties = Properties { durability: Some(durability), compression: Some(Compression::Lz4) };
+            let properties = Properties { durability: Some(durability), compression: Some(compression) };
             pool.create_volume(name, size, properties).await.map(drop).map_err(|error| error.to_string())
         })
     }
@@ -370,6 +380,7 @@ impl Lab {
             Fall::Power(_) => Loss::Power,
             Fall::Directory => Loss::Directory,
         };
+        self.cache_damaged |= matches!(fall, Fall::Power(_));
         if owns {
             self.book.lose(loss);
         }

@@ -1,5 +1,6 @@
 //! The canonical scenarios: short scripts that each use one part of the engine, to be cut off after every step.
 
+mod cache;
 mod local;
 mod owners;
 mod resize;
@@ -29,6 +30,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(owners::all());
     all.extend(zombies::all());
     all.extend(resize::all());
+    all.extend(cache::all());
     all
 }
 

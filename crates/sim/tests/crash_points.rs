@@ -66,4 +66,10 @@ scenarios! {
     shrink "shrink",
     resize_unloaded "resize-unloaded",
     resize_and_takeover "resize-and-takeover",
+    cache "cache",
+    cache_rot "cache-rot",
+    cache_misdirected "cache-misdirected",
+    cache_old "cache-old",
+    cache_foreign "cache-foreign",
+    cache_full "cache-full",
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::Result;
 
-type FrameLead<'a> = Lead<'a, FrameKey, Bytes>;
+pub(super) type FrameLead<'a> = Lead<'a, FrameKey, Bytes>;
 
 impl Fetcher {
     /// Fills in what is cached or can be fetched and takes it out of `missing`. What stays there was
@@ -44,6 +44,7 @@ impl Fetcher {
         });
         self.hits.add((before - missing.len()) as u64);
         self.misses.add(missing.len() as u64);
+        let leads = self.from_disk(leads, missing, buffer).await;
         // First our own GETs, to their end, and only then others': two reads never wait for each other.
         let gets: Vec<_> = windows(leads).into_iter().map(|window| self.get_window(window)).collect();
         let mut gets = stream::iter(gets).buffer_unordered(GETS_PER_READ);
@@ -76,14 +77,21 @@ impl Fetcher {
         let name = names::segment(segment);
         let _permit = self.gets.acquire().await;
         let (wanted, leads): (Vec<_>, Vec<_>) = frames.into_iter().unzip();
+        let mut got = Bytes::new();
         let opened = match self.get(&name, Range::Bytes { start, end }).await {
-            Ok(bytes) => self.open(wanted.clone(), start, bytes).await.into_iter().map(Ok).collect(),
+            Ok(bytes) => {
+                got = bytes.clone();
+                self.open(wanted.clone(), start, bytes).await.into_iter().map(Ok).collect()
+            }
             Err(error) => vec![Err(error); wanted.len()],
         };
         let mut answers = Vec::with_capacity(leads.len());
         for ((lead, frame), opened) in leads.into_iter().zip(wanted).zip(opened) {
             let answer = match opened {
-                Ok(Ok(bytes)) => Ok(bytes),
+                Ok(Ok(bytes)) => {
+                    self.keep_frame(segment, &frame, start, &got);
+                    Ok(bytes)
+                }
                 Ok(Err(_)) => self.again(segment, frame).await,
                 Err(error) => Err(error),
             };
@@ -124,7 +132,7 @@ impl Fetcher {
     }
 }
 
-fn fill_in(frame: &[u8], wanted: &Wanted, buffer: &mut [u8]) {
+pub(super) fn fill_in(frame: &[u8], wanted: &Wanted, buffer: &mut [u8]) {
     assert_eq!(frame.len(), wanted.frame.raw_bytes(), "a decoded frame has the length that its index states");
     wanted.pieces.iter().for_each(|piece| piece.copy(frame, buffer));
 }

@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use esker_format::{
     address::Address,
     chunk::RecordKind,
     ids::{AttemptId, LogPosition, PackId, SegmentId},
     page::{LEAF_BLOCKS, PackWriter},
-    segment::{RunKind, SegmentHeader, SegmentIndex},
+    segment::{EncodedSegment, RunKind, SegmentHeader, SegmentIndex},
 };
 use esker_io::{Bug, planted};
+use futures_util::future::join;
 
 use super::{StoredMap, Volume, blocks_of};
 use crate::{
@@ -86,8 +88,14 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, facts: CutFacts, cut: C
             Progress::Done(sealed) => break *sealed,
         }
     };
-    let index = Arc::new(sealed.encoded.index.clone());
-    let uploaded = upload::segment(world, sealed.id, sealed.encoded, || volume.gives_up()).await?;
+    let EncodedSegment { bytes, index, index_hash } = sealed.encoded;
+    let (index, object) = (Arc::new(index), Bytes::from(bytes));
+    // Beside the upload, so that a read right after the commit needs no GET. Should this segment never be committed,
+    // nothing names it, and its id is not used again.
+    let keep = volume.pool.fetcher().keep_segment(&index, index_hash, &object);
+    let upload = upload::segment(world, &index, index_hash, object.clone(), || volume.gives_up());
+    let (uploaded, ()) = join(upload, keep).await;
+    let uploaded = uploaded?;
     Ok(Done { uploaded, index, moves: sealed.moves, end: sealed.end, blocks: sealed.blocks_written, facts })
 }
 

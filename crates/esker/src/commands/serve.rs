@@ -58,6 +58,8 @@ pub(crate) struct Args {
     dirty_bound_total: Option<String>,
     #[arg(long, value_name = "SIZE", help = help("cache"), value_parser = checked("cache"))]
     cache: Option<String>,
+    #[arg(long, value_name = "SIZE", help = help("disk_cache"), value_parser = checked("disk_cache"))]
+    disk_cache: Option<String>,
     #[arg(long, value_name = "N", help = help("cpu_threads"), value_parser = checked("cpu_threads"))]
     cpu_threads: Option<String>,
 }
@@ -70,6 +72,7 @@ impl Args {
             ("dirty_bound", self.dirty_bound),
             ("dirty_bound_total", self.dirty_bound_total),
             ("cache", self.cache),
+            ("disk_cache", self.disk_cache),
             ("cpu_threads", self.cpu_threads),
         ];
         let given = Given {
@@ -179,6 +182,7 @@ async fn stop(
         }
     }
     let drained = drain(daemon, Some(signals)).await;
+    daemon.host.pool().fetcher().close_disk_cache().await;
     let left = selected.left_in_logs(started);
     for name in &left {
         let _ = complain(&format!("volume {name} was not open: what its log holds is not in the store"));

@@ -100,7 +100,7 @@ pub(super) const LOG: &str = "log";
 pub(super) const VOLUME: &str = "volume";
 
 /// Every setting, in the order in which they are shown. Those in tables come last, as TOML wants it.
-pub(crate) const KEYS: [Key; 11] = [
+pub(crate) const KEYS: [Key; 12] = [
     Key {
         name: DATA,
         flag: Some("--data"),
@@ -148,6 +148,14 @@ pub(crate) const KEYS: [Key; 11] = [
         preset: Preset::Value("256M"),
         help: "Memory for decoded frames",
         set: |config, text| size::parse(text).ok().map(|bytes| config.cache = bytes),
+    },
+    Key {
+        name: "disk_cache",
+        flag: Some("--disk-cache"),
+        kind: Kind::Size,
+        preset: Preset::Unset { means: "4G; 0 where the pool is at file:// or memory://", example: "4G" },
+        help: "Space in the data directory for frames as the store has them; 0 for none",
+        set: |config, text| size::parse(text).ok().map(|bytes| config.disk_cache = Some(bytes)),
     },
     Key {
         name: "cpu_threads",

@@ -8,7 +8,7 @@ use crate::page::{Pack, parse_page};
 use crate::segment::{SegmentHeader, SegmentIndex, Trailer, open_frame};
 use crate::*;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "pool.v1",
     "name.v1",
     "writer.v1",
@@ -18,6 +18,7 @@ const FILES: [&str; 9] = [
     "segment-zstd.v1",
     "pack.v1",
     "chunk.v1",
+    "cache.v1",
 ];
 
 /// Reads bytes as everything that they could be; true when something could be read.
@@ -32,6 +33,7 @@ fn read_as_everything(bytes: &[u8]) -> bool {
         Head::parse(bytes).and_then(|head| head.verify(samples::POOL, samples::VOLUME, 41)).is_ok(),
         Pack::parse(bytes).and_then(|pack| pack.verify(samples::POOL, samples::PACK)).is_ok(),
         ChunkHeader::parse(bytes).is_ok(),
+        CacheCatalogue::parse(bytes).and_then(|catalogue| catalogue.verify(samples::POOL, 64 << 10)).is_ok(),
     ];
     small.contains(&true) || read_segment(bytes).is_ok()
 }

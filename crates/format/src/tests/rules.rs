@@ -140,3 +140,15 @@ fn names_have_one_spelling() {
     }
     assert!(names::valid_volume_name(&"a".repeat(128)).is_ok());
 }
+
+#[test]
+fn a_cache_entry_is_bound_to_its_key_and_its_use_of_the_file() {
+    use crate::cache::entry_crc;
+    let (key, other) =
+        (CacheKey::frame(samples::segment_id(), 8), CacheKey::frame(samples::segment_id(), 16));
+    let crc = entry_crc(samples::SALT, key, b"bytes");
+    assert_ne!(crc, entry_crc(samples::SALT, other, b"bytes"));
+    assert_ne!(crc, entry_crc(samples::SALT, CacheKey::index(samples::segment_id()), b"bytes"));
+    assert_ne!(crc, entry_crc(samples::SALT + 1, key, b"bytes"));
+    assert_ne!(crc, entry_crc(samples::SALT, key, b"bytez"));
+}
