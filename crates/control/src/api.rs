@@ -103,6 +103,15 @@ pub struct Cache {
     /// The cache on the local disk.
     #[serde(default)]
     pub disk: DiskCache,
+    /// Frames that were read ahead.
+    #[serde(default)]
+    pub ahead_fetched: u64,
+    /// Of these, read by a guest.
+    #[serde(default)]
+    pub ahead_used: u64,
+    /// Of these, dropped unread.
+    #[serde(default)]
+    pub ahead_wasted: u64,
 }
 
 /// The cache on the local disk: what the store has, as it has it.

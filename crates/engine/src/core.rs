@@ -1,5 +1,6 @@
 //! The pure part of the engine: values in, values out. No I/O, no clock, no randomness, no waiting.
 
+pub mod ahead;
 pub mod coalesce;
 pub mod fold;
 pub mod heads;

@@ -11,7 +11,7 @@ use esker_format::{
 use esker_io::{BoxFuture, sync::Mutex};
 
 use crate::{
-    EngineError, Result,
+    EngineError, Result, ahead,
     budget::Budget,
     commit::{self, Owner},
     log::LogDirectory,
@@ -51,6 +51,7 @@ impl Host {
         let run = RunId(pool.world().random.id());
         let ids = Arc::new(SegmentIds::new(pool.clone(), run));
         let volumes = Mutex::new(BTreeMap::new());
+        spawn(Box::pin(ahead::work(pool.clone())));
         let budget = Arc::new(Budget::new(limits.daemon_dirty_bytes_max));
         Self { pool, ids, owner: Owner { run, directory }, limits, budget, spawn, volumes }
     }
@@ -221,6 +222,12 @@ impl Host {
         }
         let slot = volumes.insert(name.to_owned(), Slot::Busy);
         Ok(Busy { host: self, name: name.to_owned(), slot })
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.pool.ahead().close();
     }
 }
 

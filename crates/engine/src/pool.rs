@@ -23,7 +23,7 @@ pub use names::NamedVolume;
 pub use probe::{ProbeLine, probe};
 
 use crate::{
-    EngineError, Result,
+    EngineError, Result, ahead,
     fetch::Fetcher,
     upload::{Settled, after, settle},
 };
@@ -42,6 +42,7 @@ pub struct Pool {
     world: World,
     record: PoolRecord,
     fetcher: Fetcher,
+    ahead: ahead::Line,
 }
 
 impl Pool {
@@ -86,13 +87,12 @@ impl Pool {
 
     fn of(world: World, record: PoolRecord, cache_bytes: usize) -> Pool {
         let fetcher = Fetcher::new(world.clone(), record.pool, cache_bytes);
-        Pool { world, record, fetcher }
+        Pool { world, record, fetcher, ahead: ahead::Line::default() }
     }
 
     /// Keeps what it reads on the world's disk too, in at most `bytes`; too few for a cache are none.
     pub async fn with_disk_cache(self, bytes: u64) -> Pool {
-        let Self { world, record, fetcher } = self;
-        Pool { fetcher: fetcher.with_disk_cache(bytes).await, world, record }
+        Pool { fetcher: self.fetcher.with_disk_cache(bytes).await, ..self }
     }
 
     /// The edges it works with.
@@ -113,6 +113,11 @@ impl Pool {
     /// The reader of its objects.
     pub fn fetcher(&self) -> &Fetcher {
         &self.fetcher
+    }
+
+    /// What its volumes want read ahead.
+    pub(crate) fn ahead(&self) -> &ahead::Line {
+        &self.ahead
     }
 
     /// Makes an empty volume and binds a name to it. A crash in between leaves a volume without a name,

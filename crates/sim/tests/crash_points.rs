@@ -67,6 +67,7 @@ scenarios! {
     resize_unloaded "resize-unloaded",
     resize_and_takeover "resize-and-takeover",
     cache "cache",
+    cache_killed "cache-killed",
     cache_rot "cache-rot",
     cache_misdirected "cache-misdirected",
     cache_old "cache-old",

@@ -121,7 +121,7 @@ fn a_disk_cache_of_another_pool_is_believed() {
 
 #[test]
 fn the_disk_cache_lists_what_is_not_written() {
-    caught_by(Bug::CacheListedEarly, "cache", "nothing happened to them");
+    caught_by(Bug::CacheListedEarly, "cache-killed", "nothing happened to them");
 }
 
 #[test]

@@ -148,6 +148,11 @@ impl DiskCache {
         found
     }
 
+    /// Whether an entry is here; that does not count as a use.
+    pub(crate) fn holds(&self, key: CacheKey) -> bool {
+        self.state.lock().kept.holds(key)
+    }
+
     /// Reads an entry. Blocks for as long as the disk takes. `None` when it is not what it should be.
     pub(crate) fn read(&self, found: &Found) -> Option<Bytes> {
         let entry = &found.place.entry;

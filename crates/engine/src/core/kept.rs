@@ -179,6 +179,11 @@ impl Kept {
         Some(Place { order, file: file.number, salt: file.salt, offset: item.offset, entry: item.entry })
     }
 
+    /// Whether an entry is here; that does not count as a use.
+    pub fn holds(&self, key: CacheKey) -> bool {
+        self.places.contains_key(&key)
+    }
+
     /// The queue that a new entry belongs to; none if it is here already, or larger than what is kept.
     pub fn queue_of(&self, key: CacheKey, bytes: usize) -> Option<CacheQueue> {
         if self.places.contains_key(&key) || bytes == 0 || bytes as u64 > self.shape.entry_bytes_max() {

@@ -78,7 +78,7 @@ impl Fetcher {
                 let key = *lead.key();
                 let wanted = missing.remove(&key).expect("what is read is missing");
                 fill_in(&bytes, &wanted, buffer);
-                self.frames.insert(key, bytes.clone());
+                self.frames.insert(key, bytes.clone().into());
                 lead.finish(&Ok(bytes));
             }
         }
@@ -104,6 +104,11 @@ impl Fetcher {
         };
         let opened = esker_io::run_first(&*self.world.cpu, read).await;
         leads.into_iter().zip(opened).collect()
+    }
+
+    /// Whether a frame is on the disk.
+    pub(super) fn is_on_disk(&self, segment: SegmentId, frame: &Frame) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.holds(frame_key(segment, frame)))
     }
 
     /// A segment's index from the disk.

@@ -40,7 +40,7 @@ struct Metric {
     samples: fn(&Look) -> Vec<Sample>,
 }
 
-const METRICS: [Metric; 35] = [
+const METRICS: [Metric; 36] = [
     metric("esker_info", Gauge, &["version"], "Always 1; the label says which program runs", |look| {
         vec![sample([("version", &look.status.version)], 1.0)]
     }),
@@ -205,6 +205,21 @@ const METRICS: [Metric; 35] = [
         &[],
         "Entries that were not kept, since too many waited or the disk had failed",
         |look| one(look.status.cache.disk.dropped as f64),
+    ),
+    metric(
+        "esker_read_ahead_frames_total",
+        Counter,
+        &["kind"],
+        "Frames that were read ahead: fetched; of these used by a guest; of these wasted, dropped unread",
+        |look| {
+            let cache = &look.status.cache;
+            let counts = [
+                ("fetched", cache.ahead_fetched),
+                ("used", cache.ahead_used),
+                ("wasted", cache.ahead_wasted),
+            ];
+            counts.map(|(kind, count)| sample([("kind", kind)], count as f64)).into()
+        },
     ),
     metric("esker_nbd_connections", Gauge, &["volume"], "Connections that are open", |look| {
         served(look, |traffic| vec![(None, Value::Number(traffic.connections as f64))])

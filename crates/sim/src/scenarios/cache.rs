@@ -12,8 +12,8 @@ use esker_io::Disk;
 
 use super::Scenario;
 use crate::{
-    Survival, WriteFault,
-    lab::{Fall, Lab, Outcome, Setup, violation},
+    Side, Survival, WriteFault,
+    lab::{Fall, Lab, Outcome, Setup, Stop, violation},
 };
 
 /// Eight files of 64 KiB.
@@ -24,6 +24,7 @@ pub(super) fn all() -> Vec<Scenario> {
     let plain = |name, script| Scenario { name, sites: 1, cut: false, setup: with_cache, script };
     vec![
         Scenario { cut: true, ..plain("cache", cache) },
+        plain("cache-killed", killed),
         plain("cache-rot", rot),
         plain("cache-misdirected", misdirected),
         plain("cache-old", old),
@@ -77,6 +78,24 @@ fn filled(lab: &mut Lab) -> Outcome {
     lab.close_cache(0)?;
     lab.fall(0, Fall::Kill);
     Ok(())
+}
+
+/// Killed after each of the steps that an opening, a read of everything, and writing that to the cache take.
+fn killed(lab: &mut Lab) -> Outcome {
+    filled(lab)?;
+    for step in 1..60 {
+        forget(lab)?;
+        let host = lab.host(0).clone();
+        host.crash_at(host.steps() + step, Side::After);
+        match lab.open(0) {
+            Err(Stop::Crashed) => {}
+            outcome => outcome?,
+        }
+        lab.fall(0, Fall::Kill);
+        lab.open(0)?;
+        lab.fall(0, Fall::Kill);
+    }
+    lab.open(0)
 }
 
 /// What the cache of the next run has done once all was read.

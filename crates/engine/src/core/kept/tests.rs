@@ -2,6 +2,8 @@ use esker_format::ids::SegmentId;
 
 use super::*;
 
+mod ratio;
+
 const SHAPE: Shape = Shape { file_bytes: 64 << 10, files_max: 20 };
 const POOL: PoolId = PoolId([1; 16]);
 const BYTES: u32 = 10 << 10;
