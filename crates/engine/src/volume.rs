@@ -260,16 +260,6 @@ impl Volume {
         Sequence(self.writer.as_ref().map_or(self.opened_sequence, |writer| writer.log.last_sequence()))
     }
 
-    /// The highest sequence that the store holds.
-    pub fn committed_sequence(&self) -> Sequence {
-        Sequence(self.writer.as_ref().map_or(self.opened_sequence, |writer| writer.committed.lock().sequence))
-    }
-
-    /// Log bytes that the store does not hold yet.
-    pub fn dirty_bytes(&self) -> u64 {
-        self.writer.as_ref().map_or(0, |writer| writer.log.dirty_bytes())
-    }
-
     /// The writer, if writes are allowed now.
     pub(crate) fn writable(&self) -> Result<&Writer> {
         let Some(writer) = &self.writer else {

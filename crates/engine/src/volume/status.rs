@@ -1,5 +1,7 @@
 //! What a volume says of itself.
 
+use esker_format::ids::Sequence;
+
 use super::{Effective, Volume};
 use crate::EngineError;
 
@@ -56,6 +58,16 @@ pub struct VolumeStatus {
 }
 
 impl Volume {
+    /// The highest sequence that the store holds.
+    pub fn committed_sequence(&self) -> Sequence {
+        Sequence(self.writer.as_ref().map_or(self.opened_sequence, |writer| writer.committed.lock().sequence))
+    }
+
+    /// Log bytes that the store does not hold yet.
+    pub fn dirty_bytes(&self) -> u64 {
+        self.writer.as_ref().map_or(0, |writer| writer.log.dirty_bytes())
+    }
+
     /// The volume's figures now.
     pub fn status(&self) -> VolumeStatus {
         let committed = self.writer.as_ref().map(|writer| *writer.committed.lock()).unwrap_or_default();
