@@ -44,7 +44,7 @@ impl Fetcher {
         });
         self.hits.add((before - missing.len()) as u64);
         self.misses.add(missing.len() as u64);
-        let leads = self.from_disk(leads, missing, buffer).await;
+        let leads = self.read_disk(leads, missing, buffer).await;
         // First our own GETs, to their end, and only then others': two reads never wait for each other.
         let gets: Vec<_> = windows(leads).into_iter().map(|window| self.get_window(window, None)).collect();
         let mut gets = stream::iter(gets).buffer_unordered(GETS_PER_READ);

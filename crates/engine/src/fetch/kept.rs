@@ -49,7 +49,7 @@ impl Fetcher {
     }
 
     /// Fills in what the disk holds and takes it out of `missing`; returns what it does not hold, in order.
-    pub(super) async fn from_disk<'a>(
+    pub(super) async fn read_disk<'a>(
         &self,
         leads: Vec<Lead<'a>>,
         missing: &mut BTreeMap<FrameKey, Wanted>,
