@@ -63,8 +63,10 @@ impl CacheKey {
 
     /// Segment and first slot, where it is a frame's.
     pub fn as_frame(self) -> Option<(SegmentId, u16)> {
-        match Address::from_raw(self.0 as u64).kind() {
-            AddressKind::Segment(segment, slot) if self.0 >> Self::KIND_SHIFT == 1 => Some((segment, slot)),
+        // Only a frame's word is an address, and what a catalogue says may be none.
+        let frame = self.0 >> Self::KIND_SHIFT == 1;
+        match Address::parse(self.0 as u64).ok().filter(|_| frame)?.kind() {
+            AddressKind::Segment(segment, slot) => Some((segment, slot)),
             _ => None,
         }
     }
