@@ -80,6 +80,7 @@ fn newer_versions_are_named() {
         bytes[8] += 1;
         let result = match file {
             _ if file.starts_with("segment") => SegmentHeader::parse(&bytes).map(drop),
+            "cache.v1" => CacheCatalogue::parse(&bytes).map(drop),
             _ => describe("unknown", &bytes).map(drop),
         };
         let error = result.unwrap_err().to_string();
