@@ -100,6 +100,41 @@ pub struct Cache {
     /// How often a read had to wait for a frame.
     #[serde(default)]
     pub misses: u64,
+    /// The cache on the local disk.
+    #[serde(default)]
+    pub disk: DiskCache,
+    /// Frames that were read ahead.
+    #[serde(default)]
+    pub ahead_fetched: u64,
+    /// Of these, read by a guest.
+    #[serde(default)]
+    pub ahead_used: u64,
+    /// Of these, dropped unread.
+    #[serde(default)]
+    pub ahead_wasted: u64,
+}
+
+/// The cache on the local disk: what the store has, as it has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskCache {
+    /// Bytes that its files may take; 0 without a disk cache.
+    pub bytes_max: u64,
+    /// Bytes that they take.
+    pub bytes: u64,
+    /// Entries held.
+    pub entries: u64,
+    /// Memory for knowing where they are.
+    pub memory_bytes: u64,
+    /// How often a read found an entry.
+    pub hits: u64,
+    /// How often it did not.
+    pub misses: u64,
+    /// Entries whose bytes were damaged.
+    pub refused: u64,
+    /// Entries that made room for others.
+    pub evicted: u64,
+    /// Entries that were not kept, since too many waited or the disk had failed.
+    pub dropped: u64,
 }
 
 /// Every volume of a pool.

@@ -1,8 +1,13 @@
-//! A cache bounded by bytes, with a hasher of a fixed seed: the same run keeps and drops the same things.
+//! Caches. In memory: bounded by bytes, with a hasher of a fixed seed: the same run keeps and drops the same things.
+
+mod disk;
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use quick_cache::{OptionsBuilder, Weighter, sync};
+
+pub(crate) use disk::{DiskCache, Found};
+pub use disk::{DiskUsage, REST, WAITING_BYTES_MAX};
 
 /// Parts of a cache that are locked apart. Small caches have fewer, so that each part holds many items.
 const SHARDS: usize = 16;
@@ -44,6 +49,11 @@ impl<K: Hash + Eq, V: Footprint + Clone> Cache<K, V> {
     /// The value of a key, if it is here.
     pub fn get(&self, key: &K) -> Option<V> {
         self.items.get(key)
+    }
+
+    /// Whether it is here; that does not count as a use.
+    pub fn holds(&self, key: &K) -> bool {
+        self.items.peek(key).is_some()
     }
 
     /// Keeps a value, and drops others when they are too many bytes.

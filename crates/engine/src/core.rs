@@ -1,8 +1,10 @@
 //! The pure part of the engine: values in, values out. No I/O, no clock, no randomness, no waiting.
 
+pub mod ahead;
 pub mod coalesce;
 pub mod fold;
 pub mod grace;
 pub mod heads;
+pub mod kept;
 pub mod map;
 pub mod policy;

@@ -1,14 +1,16 @@
 //! THE reader of remote bytes. Whatever it returns was verified; lost data is an error, never zeros.
 //!
 //! A read of blocks: find the segments' indexes → which frames → cached ones are copied → of the missing
-//! ones, those that somebody else fetches are waited for, the others are grouped into few ranged GETs
-//! → verify and decompress → cache → copy. Segments and packs never change, so no cached thing is ever stale.
+//! ones, those that somebody else fetches are waited for, those on the local disk are read there, the others are
+//! grouped into few ranged GETs → verify and decompress → cache → copy. Segments and packs never change, so no cached thing is ever stale.
 
+mod ahead;
 mod before;
 mod bulk;
 mod flight;
 mod frames;
 mod index;
+mod kept;
 mod page;
 mod permits;
 mod plan;
@@ -22,12 +24,20 @@ use esker_format::{
     names,
     segment::SegmentIndex,
 };
-use esker_io::{Listed, Objects, Range, StoreError, StoreErrorKind, World, objects::Retry, sync::Counter};
+use esker_io::{
+    Listed, Objects, Range, StoreError, StoreErrorKind, World,
+    objects::Retry,
+    sync::{Counter, atomic::Ordering},
+};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use plan::Part;
 
-use crate::{EngineError, Result, cache::Cache};
+use crate::{
+    EngineError, Result,
+    ahead::{Promise, Totals},
+    cache::{Cache, DiskCache, DiskUsage, Footprint},
+};
 use before::Stretch;
 use flight::Flights;
 use index::Opened;
@@ -45,6 +55,10 @@ pub const GET_FRAMES_MAX: usize = 64;
 pub const GETS_PER_READ: usize = 8;
 /// The most GETs that all reads of one fetcher have in flight.
 pub const GETS_IN_FLIGHT_MAX: usize = 64;
+/// The most of these that read ahead.
+pub const GETS_AHEAD_MAX: usize = 16;
+/// The most that read ahead for one range.
+pub const GETS_AHEAD_PER_RANGE: usize = 8;
 /// The memory for cached indexes of segments.
 pub const INDEX_CACHE_BYTES: usize = 64 << 20;
 /// The memory for cached pages, and for what lay in packs before them.
@@ -66,7 +80,8 @@ pub struct Fetcher {
     /// The store with retries: everything here is a read.
     objects: Retry,
     pool: PoolId,
-    frames: Cache<FrameKey, Bytes>,
+    frames: Arc<Cache<FrameKey, Cached>>,
+    cache_bytes: u64,
     frame_flights: Flights<FrameKey, Bytes>,
     indexes: Cache<SegmentId, Opened>,
     index_flights: Flights<SegmentId, Opened>,
@@ -75,9 +90,44 @@ pub struct Fetcher {
     /// What was got along with inner pages.
     before: Cache<PackId, Stretch>,
     gets: Permits,
+    /// For those of them that nobody waits for yet.
+    gets_ahead: Permits,
+    ahead_totals: Arc<Totals>,
+    /// Below the memory, where a local directory gives room.
+    disk: Option<Arc<DiskCache>>,
     /// Frames that reads found in the cache, and frames that they had to wait for.
     hits: Counter,
     misses: Counter,
+}
+
+/// A frame in memory.
+#[derive(Clone)]
+struct Cached {
+    bytes: Bytes,
+    /// Where it was read ahead.
+    ahead: Option<Arc<Promise>>,
+}
+
+impl Cached {
+    /// Its bytes, for a read.
+    fn bytes(&self) -> &Bytes {
+        if let Some(promise) = &self.ahead {
+            promise.keep();
+        }
+        &self.bytes
+    }
+}
+
+impl From<Bytes> for Cached {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, ahead: None }
+    }
+}
+
+impl Footprint for Cached {
+    fn footprint_bytes(&self) -> usize {
+        self.bytes.len()
+    }
 }
 
 /// What a fetcher holds at the moment.
@@ -97,6 +147,14 @@ pub struct Usage {
     pub frame_hits: u64,
     /// How often a read had to wait for a frame.
     pub frame_misses: u64,
+    /// The disk cache.
+    pub disk: DiskUsage,
+    /// Frames that were read ahead.
+    pub ahead_fetched: u64,
+    /// Of these, read by a guest.
+    pub ahead_used: u64,
+    /// Of these, dropped unread.
+    pub ahead_wasted: u64,
 }
 
 impl Fetcher {
@@ -107,7 +165,8 @@ impl Fetcher {
             world,
             objects,
             pool,
-            frames: Cache::new(cache_bytes, FRAME_BYTES),
+            cache_bytes: cache_bytes as u64,
+            frames: Arc::new(Cache::new(cache_bytes, FRAME_BYTES)),
             frame_flights: Flights::new(),
             indexes: Cache::new(INDEX_CACHE_BYTES, INDEX_BYTES),
             index_flights: Flights::new(),
@@ -115,6 +174,9 @@ impl Fetcher {
             before: Cache::new(before::CACHE_BYTES, before::BYTES_MAX as usize),
             page_flights: Flights::new(),
             gets: Permits::new(GETS_IN_FLIGHT_MAX),
+            gets_ahead: Permits::new(GETS_AHEAD_MAX),
+            ahead_totals: Arc::default(),
+            disk: None,
             hits: Counter::default(),
             misses: Counter::default(),
         }
@@ -136,8 +198,8 @@ impl Fetcher {
             // A contradiction between map and segment is `read`'s to report.
             let pieces = plan::each_piece(part, index, |frame, piece| {
                 match self.frames.get(&(id, frame.first_slot)) {
-                    Some(bytes) => {
-                        piece.copy(&bytes, buffer);
+                    Some(cached) => {
+                        piece.copy(cached.bytes(), buffer);
                         hits += 1;
                     }
                     None => all = false,
@@ -217,6 +279,10 @@ impl Fetcher {
             gets_in_flight: GETS_IN_FLIGHT_MAX - self.gets.free(),
             frame_hits: self.hits.sum(),
             frame_misses: self.misses.sum(),
+            ahead_fetched: self.ahead_totals.fetched.load(Ordering::Relaxed),
+            ahead_used: self.ahead_totals.used.load(Ordering::Relaxed),
+            ahead_wasted: self.ahead_totals.wasted.load(Ordering::Relaxed),
+            disk: self.disk.as_ref().map(|disk| disk.usage()).unwrap_or_default(),
         }
     }
 

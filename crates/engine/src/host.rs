@@ -16,7 +16,7 @@ use esker_io::{
 };
 
 use crate::{
-    EngineError, Result,
+    EngineError, Result, ahead,
     budget::Budget,
     commit::{self, Owner},
     core::map::MapMemory,
@@ -61,6 +61,7 @@ impl Host {
         let run = RunId(pool.world().random.id());
         let ids = Arc::new(SegmentIds::new(pool.clone(), run));
         let volumes = Mutex::new(BTreeMap::new());
+        spawn(Box::pin(ahead::work(pool.clone())));
         let budget = Arc::new(Budget::new(limits.daemon_dirty_bytes_max));
         pool.maps().memory().set_bound(limits.map_bytes_max);
         let (keeper, work) = keep(pool.maps(), pool.world().cpu.clone());
@@ -250,6 +251,12 @@ impl Host {
         }
         let slot = volumes.insert(name.to_owned(), Slot::Busy);
         Ok(Busy { host: self, name: name.to_owned(), slot })
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.pool.ahead().close();
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`commit`] makes heads, [`recover`] makes a running volume, [`reclaim`] deletes.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod budget;
 pub mod cache;
 pub mod check;

@@ -23,7 +23,7 @@ pub use names::NamedVolume;
 pub use probe::{ProbeLine, probe};
 
 use crate::{
-    EngineError, Result,
+    EngineError, Result, ahead,
     fetch::Fetcher,
     reclaim::Uses,
     upload::{Settled, after, settle},
@@ -46,6 +46,7 @@ pub struct Pool {
     fetcher: Fetcher,
     maps: Arc<Maps>,
     uses: Arc<Uses>,
+    ahead: ahead::Line,
 }
 
 impl Pool {
@@ -90,7 +91,19 @@ impl Pool {
 
     fn of(world: World, record: PoolRecord, cache_bytes: usize) -> Pool {
         let fetcher = Fetcher::new(world.clone(), record.pool, cache_bytes);
-        Pool { world, record, fetcher, maps: Arc::default(), uses: Arc::default() }
+        Pool {
+            world,
+            record,
+            fetcher,
+            maps: Arc::default(),
+            uses: Arc::default(),
+            ahead: ahead::Line::default(),
+        }
+    }
+
+    /// Keeps what it reads on the world's disk too, in at most `bytes`; too few for a cache are none.
+    pub async fn with_disk_cache(self, bytes: u64) -> Pool {
+        Pool { fetcher: self.fetcher.with_disk_cache(bytes).await, ..self }
     }
 
     /// The edges it works with.
@@ -121,6 +134,11 @@ impl Pool {
     /// What this run uses that no head needs to name.
     pub fn uses(&self) -> &Arc<Uses> {
         &self.uses
+    }
+
+    /// What its volumes want read ahead.
+    pub(crate) fn ahead(&self) -> &ahead::Line {
+        &self.ahead
     }
 
     /// Makes an empty volume and binds a name to it. A crash in between leaves a volume without a name,

@@ -81,7 +81,6 @@ const SLICE_BLOCKS: usize = 256;
 
 /// A sealed cut: the segment to upload, and how the map changes once it is committed.
 pub(crate) struct Sealed {
-    pub(crate) id: SegmentId,
     pub(crate) encoded: EncodedSegment,
     pub(crate) moves: Vec<Move>,
     /// Blocks that the cut's records wrote, before anything was dropped.
@@ -216,7 +215,6 @@ impl Sealing {
         }
         let (first, last) = self.sequences;
         Sealed {
-            id: self.id,
             encoded: self.writer.finish(self.runs, first, last),
             moves: self.moves,
             blocks_written: self.blocks_written,

@@ -1,5 +1,6 @@
 //! An open volume: its map, its log, and the state that front ends and the pipeline share.
 
+mod ahead;
 mod change;
 mod durable;
 mod pace;
@@ -119,6 +120,7 @@ pub struct Volume {
     /// Fast answer to "may this volume be written?".
     running: AtomicBool,
     status: Mutex<Status>,
+    ahead: ahead::Ahead,
 }
 
 /// What only the writer of a volume has.
@@ -239,6 +241,7 @@ impl Volume {
             name: identity.name,
             id: identity.id,
             size_bytes: AtomicU64::new(identity.stored.size_bytes),
+            ahead: ahead::Ahead::new(pool.fetcher()),
             effective: identity.effective,
             pool,
             map: Sharded::new(map),

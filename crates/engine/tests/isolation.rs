@@ -118,7 +118,8 @@ async fn bench(store: &str, limits: Limits) -> Bench {
     let inner = MemoryObjects::shared(store);
     let broken = Arc::new(Broken { inner, fault: Mutex::new(None) });
     let host = host(directory.path(), broken.clone(), limits).await;
-    let properties = Properties { durability: Some(Durability::Bounded { seconds: 1 }), compression: None };
+    let properties =
+        Properties { durability: Some(Durability::Bounded { seconds: 1 }), ..Properties::default() };
     let bad = host.create("bad", 64 << 20, properties).await.unwrap();
     let good = host.create("good", 64 << 20, properties).await.unwrap();
     Bench { broken, host, bad, good, _directory: directory }

@@ -52,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) dirty_bound_total: u64,
     pub(crate) cache: u64,
     pub(crate) map_bound: u64,
+    /// Absent: by the kind of the store.
+    pub(crate) disk_cache: Option<u64>,
     pub(crate) cpu_threads: u16,
     pub(crate) grace: Duration,
     pub(crate) log: String,
@@ -79,6 +81,7 @@ impl Config {
             dirty_bound_total: 0,
             cache: 0,
             map_bound: 0,
+            disk_cache: None,
             cpu_threads: 0,
             grace: Duration::ZERO,
             log: String::new(),

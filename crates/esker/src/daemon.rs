@@ -206,6 +206,10 @@ impl Daemon {
                 page_bytes: usage.page_bytes,
                 hits: usage.frame_hits,
                 misses: usage.frame_misses,
+                ahead_fetched: usage.ahead_fetched,
+                ahead_used: usage.ahead_used,
+                ahead_wasted: usage.ahead_wasted,
+                disk: figures::disk_cache(&usage.disk),
             },
         }
     }

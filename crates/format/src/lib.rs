@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod cache;
 pub mod chunk;
 pub mod codec;
 mod envelope;
@@ -30,6 +31,7 @@ pub mod writer;
 mod tests;
 
 pub use address::{Address, AddressKind};
+pub use cache::{CacheCatalogue, CacheEntry, CacheKey, CacheQueue};
 pub use chunk::{ChunkHeader, Record, RecordKind};
 pub use codec::Codec;
 pub use error::FormatError;

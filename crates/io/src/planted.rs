@@ -76,6 +76,12 @@ pub enum Bug {
     NoSpaceIsDone,
     /// A sync that failed is done again, and what that says is believed.
     SyncRetried,
+    /// What the disk cache reads is believed: neither its checksum nor the frame's tag is compared.
+    CacheUnchecked,
+    /// Nor is the pool that a file of the disk cache belongs to.
+    CachePoolIgnored,
+    /// The disk cache lists entries before it has written them.
+    CacheListedEarly,
 }
 
 #[cfg(feature = "planted")]

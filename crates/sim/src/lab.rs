@@ -5,7 +5,9 @@
 //! reaches a crash point returns [`Stop::Crashed`], and the scenario ends there.
 
 mod book;
+mod cache;
 mod change;
+mod check;
 mod open;
 mod probe;
 mod reclaim;
@@ -67,6 +69,10 @@ pub struct Setup {
     pub on_lag: OnLag,
     /// Bounds of each opening.
     pub limits: Limits,
+    /// Bytes of each site's disk cache; 0 for none.
+    pub disk_cache_bytes: u64,
+    /// How the volume's frames are compressed.
+    pub compression: Compression,
 }
 
 /// Bounds of a small world. What is in pieces is sealed as soon as what is in none would be: so that most scenarios are
@@ -85,6 +91,8 @@ impl Default for Setup {
             durability: Durability::Bounded { seconds: 1 },
             on_lag: OnLag::Alarm,
             limits: small_limits(),
+            disk_cache_bytes: 0,
+            compression: Compression::Lz4,
         }
     }
 }
@@ -141,6 +149,8 @@ pub struct Lab {
     may_be_gone: bool,
     /// The scenario ended with a volume that cannot be opened, as it should be.
     ended: bool,
+    /// Files of a disk cache may hold anything: the power failed, or a scenario wrote to them.
+    cache_damaged: bool,
     /// The pool is being made.
     pool_lost: bool,
     reclaims: bool,
@@ -173,6 +183,7 @@ impl Lab {
             writes: 0,
             may_be_gone: false,
             ended: false,
+            cache_damaged: false,
             pool_lost: false,
             reclaims: false,
         };
@@ -200,12 +211,9 @@ impl Lab {
 
     /// Creates a volume, from the auditor's host.
     pub fn create_volume(&mut self, name: &'static str) -> Outcome {
-        let size = self.setup.size_bytes;
-        let properties = Properties {
-            durability: Some(self.setup.durability),
-            compression: Some(Compression::Lz4),
-            on_lag: Some(self.setup.on_lag),
-        };
+        let Setup { size_bytes: size, durability, compression, on_lag, .. } = self.setup;
+        let properties =
+            Properties { durability: Some(durability), compression: Some(compression), on_lag: Some(on_lag) };
         self.audit(async move |pool: Arc<Pool>| {
             pool.create_volume(name, size, properties).await.map(drop).map_err(|error| error.to_string())
         })
@@ -323,24 +331,6 @@ impl Lab {
         self.wait(task)?.map_err(violation)
     }
 
-    /// Everything that a volume's heads name is there and whole (I5).
-    pub fn check_pool(&mut self) -> Outcome {
-        self.check_roots_after_reclaim()?;
-        self.audit(async |pool: Arc<Pool>| {
-            let report = esker_engine::check::check(&pool, &[], |_, _| ()).await;
-            let problems = report.map_err(|error| error.to_string())?.problems;
-            match problems.first() {
-                None => Ok(()),
-                Some(first) => Err(format!(
-                    "{} problems in the pool, the first: {}: {}",
-                    problems.len(),
-                    first.object,
-                    first.message
-                )),
-            }
-        })
-    }
-
     /// No faults any more: everything that was sent arrives, held requests go on, stopped hosts run.
     pub fn end_faults(&mut self) {
         let store = self.machine.store();
@@ -375,6 +365,7 @@ impl Lab {
             Fall::Power(_) => Loss::Power,
             Fall::Directory => Loss::Directory,
         };
+        self.cache_damaged |= matches!(fall, Fall::Power(_));
         if owns {
             self.book.lose(loss);
         }

@@ -1,5 +1,6 @@
 //! The canonical scenarios: short scripts that each use one part of the engine, to be cut off after every step.
 
+mod cache;
 mod crowded;
 mod local;
 mod owners;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(crowded::all());
     all.extend(reclaim::all());
     all.extend(weather::all());
+    all.extend(cache::all());
     all
 }
 

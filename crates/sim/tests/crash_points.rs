@@ -100,4 +100,11 @@ scenarios! {
     sync_fails_once "sync-fails-once",
     clocks "clocks",
     hour_stopped "hour-stopped",
+    cache "cache",
+    cache_killed "cache-killed",
+    cache_rot "cache-rot",
+    cache_misdirected "cache-misdirected",
+    cache_old "cache-old",
+    cache_foreign "cache-foreign",
+    cache_full "cache-full",
 }

@@ -115,6 +115,31 @@ fn w5_a_base_is_not_checked() {
 }
 
 #[test]
+fn the_disk_cache_is_believed() {
+    caught_by(Bug::CacheUnchecked, "cache-rot", "expected");
+}
+
+#[test]
+fn the_disk_cache_is_believed_where_a_write_went_astray() {
+    caught_by(Bug::CacheUnchecked, "cache-misdirected", "expected");
+}
+
+#[test]
+fn an_old_catalogue_of_the_disk_cache_is_believed() {
+    caught_by(Bug::CacheUnchecked, "cache-old", "expected");
+}
+
+#[test]
+fn a_disk_cache_of_another_pool_is_believed() {
+    caught_by(Bug::CachePoolIgnored, "cache-foreign", "expected");
+}
+
+#[test]
+fn the_disk_cache_lists_what_is_not_written() {
+    caught_by(Bug::CacheListedEarly, "cache-killed", "nothing happened to them");
+}
+
+#[test]
 fn w6_a_seal_leaves_out_what_is_overwritten_later() {
     caught_by(Bug::OverwrittenNotSealed, "overwrite", "block 0 at sequence 3");
 }

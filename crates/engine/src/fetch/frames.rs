@@ -1,6 +1,6 @@
 //! Frames: from the cache, from somebody else's GET, or from one of our own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use esker_format::{
@@ -13,13 +13,13 @@ use esker_io::Range;
 use futures_util::{StreamExt, stream};
 
 use super::{
-    Fetcher, GETS_PER_READ, damaged_by,
+    Cached, Fetcher, GETS_PER_READ, damaged_by,
     flight::{Lead, Role},
     plan::{FrameKey, Wanted, Window, windows},
 };
-use crate::Result;
+use crate::{Result, ahead::Tally};
 
-type FrameLead<'a> = Lead<'a, FrameKey, Bytes>;
+pub(super) type FrameLead<'a> = Lead<'a, FrameKey, Bytes>;
 
 impl Fetcher {
     /// Fills in what is cached or can be fetched and takes it out of `missing`. What stays there was
@@ -32,7 +32,7 @@ impl Fetcher {
         let (mut leads, mut waits) = (Vec::new(), Vec::new());
         let before = missing.len();
         missing.retain(|key, wanted| {
-            match self.frame_flights.join(key, || self.frames.get(key)) {
+            match self.frame_flights.join(key, || self.in_memory(key)) {
                 Role::Ready(bytes) => {
                     fill_in(&bytes, wanted, buffer);
                     return false;
@@ -44,8 +44,9 @@ impl Fetcher {
         });
         self.hits.add((before - missing.len()) as u64);
         self.misses.add(missing.len() as u64);
+        let leads = self.read_disk(leads, missing, buffer).await;
         // First our own GETs, to their end, and only then others': two reads never wait for each other.
-        let gets: Vec<_> = windows(leads).into_iter().map(|window| self.get_window(window)).collect();
+        let gets: Vec<_> = windows(leads).into_iter().map(|window| self.get_window(window, None)).collect();
         let mut gets = stream::iter(gets).buffer_unordered(GETS_PER_READ);
         let mut outcome = Ok(());
         while let Some(frames) = gets.next().await {
@@ -63,6 +64,8 @@ impl Fetcher {
         for (key, receiver) in waits {
             // A closed channel: the one who fetched it has gone, the next round tries again.
             if let Ok(answer) = receiver.await {
+                // It may have been read ahead: now it is used.
+                let _ = self.in_memory(&key);
                 let wanted = missing.remove(&key).expect("what is waited for is missing");
                 fill_in(&answer?, &wanted, buffer);
             }
@@ -70,25 +73,43 @@ impl Fetcher {
         Ok(())
     }
 
+    /// A frame in memory, for a read.
+    fn in_memory(&self, key: &FrameKey) -> Option<Bytes> {
+        self.frames.get(key).map(|cached| cached.bytes().clone())
+    }
+
     /// One GET. Each frame has its own answer: a bad one does not spoil its neighbours for others.
-    async fn get_window(&self, window: Window<FrameLead<'_>>) -> Vec<(FrameKey, Result<Bytes>)> {
+    /// `ahead` counts frames that nobody waits for yet.
+    pub(super) async fn get_window(
+        &self,
+        window: Window<FrameLead<'_>>,
+        ahead: Option<&Arc<Tally>>,
+    ) -> Vec<(FrameKey, Result<Bytes>)> {
         let Window { segment, start, end, frames } = window;
         let name = names::segment(segment);
         let _permit = self.gets.acquire().await;
         let (wanted, leads): (Vec<_>, Vec<_>) = frames.into_iter().unzip();
+        let mut got = Bytes::new();
         let opened = match self.get(&name, Range::Bytes { start, end }).await {
-            Ok(bytes) => self.open(wanted.clone(), start, bytes).await.into_iter().map(Ok).collect(),
+            Ok(bytes) => {
+                got = bytes.clone();
+                self.open(wanted.clone(), start, bytes).await.into_iter().map(Ok).collect()
+            }
             Err(error) => vec![Err(error); wanted.len()],
         };
         let mut answers = Vec::with_capacity(leads.len());
         for ((lead, frame), opened) in leads.into_iter().zip(wanted).zip(opened) {
             let answer = match opened {
-                Ok(Ok(bytes)) => Ok(bytes),
+                Ok(Ok(bytes)) => {
+                    self.keep_frame(segment, &frame, start, &got);
+                    Ok(bytes)
+                }
                 Ok(Err(_)) => self.again(segment, frame).await,
                 Err(error) => Err(error),
             };
             if let Ok(bytes) = &answer {
-                self.frames.insert(*lead.key(), bytes.clone());
+                let ahead = ahead.map(|tally| Arc::new(tally.promise()));
+                self.frames.insert(*lead.key(), Cached { bytes: bytes.clone(), ahead });
             }
             let key = *lead.key();
             lead.finish(&answer);
@@ -124,7 +145,7 @@ impl Fetcher {
     }
 }
 
-fn fill_in(frame: &[u8], wanted: &Wanted, buffer: &mut [u8]) {
+pub(super) fn fill_in(frame: &[u8], wanted: &Wanted, buffer: &mut [u8]) {
     assert_eq!(frame.len(), wanted.frame.raw_bytes(), "a decoded frame has the length that its index states");
     wanted.pieces.iter().for_each(|piece| piece.copy(frame, buffer));
 }

@@ -8,7 +8,7 @@ use esker_format::{
     head::TailSegment,
     ids::{Hash, SegmentId},
     names,
-    segment::{SegmentIndex, Trailer},
+    segment::{SegmentIndex, TRAILER_BYTES, Trailer},
 };
 use esker_io::Range;
 
@@ -73,6 +73,9 @@ impl Fetcher {
     }
 
     async fn open_segment(&self, id: SegmentId) -> Result<Opened> {
+        if let Some(opened) = self.kept_index(id).await {
+            return Ok(opened);
+        }
         let name = names::segment(id);
         let bad = |error: FormatError| damaged_by(&name, &error);
         let _permit = self.gets.acquire().await;
@@ -82,12 +85,14 @@ impl Fetcher {
         let object_bytes = short.then_some(suffix.len() as u64);
         let trailer = Trailer::parse(&suffix).and_then(|trailer| trailer.verify(self.pool, id, object_bytes));
         let trailer = trailer.map_err(bad)?;
+        let trailer_bytes = suffix.slice(suffix.len() - TRAILER_BYTES..);
         let index_bytes = self.index_bytes(&name, &trailer, suffix).await?;
         let (object_bytes, index_hash) = (trailer.object_bytes, trailer.index_hash);
-        let parse = move || SegmentIndex::parse(&index_bytes, &trailer);
+        let parsed = index_bytes.clone();
+        let parse = move || SegmentIndex::parse(&parsed, &trailer);
         let index = esker_io::run_first(&*self.world.cpu, parse).await.map_err(bad)?;
-        let memory_bytes = index.memory_bytes();
-        Ok(Opened { index: Arc::new(index), object_bytes, index_hash, memory_bytes })
+        self.keep_index(id, &index_bytes, &trailer_bytes);
+        Ok(Opened::new(index, object_bytes, index_hash))
     }
 
     /// The index's bytes: out of the suffix, or by a second GET when they begin before it.
@@ -103,6 +108,11 @@ impl Fetcher {
 }
 
 impl Opened {
+    pub(super) fn new(index: SegmentIndex, object_bytes: u64, index_hash: Hash) -> Self {
+        let memory_bytes = index.memory_bytes();
+        Self { index: Arc::new(index), object_bytes, index_hash, memory_bytes }
+    }
+
     /// Compares what the head says with what the object holds.
     fn check(&self, expected: &TailSegment) -> std::result::Result<(), String> {
         let found = TailSegment {

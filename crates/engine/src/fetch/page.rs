@@ -32,6 +32,7 @@ impl PageSource for Fetcher {
     }
 
     fn made(&self, reference: PageRef, level: u8, index: u64, page: Page) {
+        self.keep_made_page(&reference, level, index, &page);
         self.pages.insert((reference, level, index), CachedPage(Arc::new(page)));
     }
 }
@@ -76,9 +77,13 @@ impl Fetcher {
         let Some(end) = start.checked_add(u64::from(bytes)) else {
             return Err(damaged(&place, "the place is beyond the end of any object"));
         };
+        if let Some(page) = self.kept_page(reference, *level, *index).await {
+            return Ok(page);
+        }
         let _permit = self.gets.acquire().await;
         let got = self.get_with_before(&name, reference, *level, end).await?;
         if let Ok(page) = decode_page(reference, &got, *level, *index) {
+            self.keep_page(reference, &got);
             return Ok(page);
         }
         // A second time: bytes may be damaged on the way as well as in the store.

@@ -383,3 +383,39 @@ fn reads_can_move_between_threads() {
     assert_eq!(fetcher.usage().gets_in_flight, 0);
     assert_eq!(fetcher.gets.free(), GETS_IN_FLIGHT_MAX);
 }
+
+/// A fetcher of a new run, with a disk cache in a directory.
+fn with_disk(store: &Arc<Store>, directory: &std::path::Path) -> Fetcher {
+    let disk = Arc::new(esker_io::LocalDisk::open(directory).unwrap());
+    let world = esker_io::World { disk, ..world(store) };
+    block_on(Fetcher::new(world, POOL, CACHE_BYTES).with_disk_cache(4 << 20))
+}
+
+#[test]
+fn the_next_run_reads_from_the_disk_without_a_get() {
+    let (store, _) = setting(&[100, 37]);
+    let directory = tempfile::tempdir().unwrap();
+    let parts = [part(0, 3, 20, 0), part(1, 0, 37, 25), part(0, 99, 1, 70), part(0, 4, 1, 64)];
+    let fetcher = with_disk(&store, directory.path());
+    assert_eq!(block_on(read(&fetcher, &parts, 80)).unwrap(), expected(&parts, 80));
+    block_on(fetcher.close_disk_cache());
+    let gets = store.count("get");
+    let fetcher = with_disk(&store, directory.path());
+    assert_eq!(block_on(read(&fetcher, &parts, 80)).unwrap(), expected(&parts, 80));
+    assert_eq!(store.count("get"), gets, "indexes and frames come from the disk");
+    let part = [part(0, 60, 1, 0)];
+    assert_eq!(block_on(read(&fetcher, &part, 1)).unwrap(), expected(&part, 1));
+    assert_eq!(store.count("get"), gets + 1, "what is not there comes from the store");
+}
+
+#[test]
+fn a_segment_of_this_host_is_read_without_a_get() {
+    let (store, _) = setting(&[]);
+    let directory = tempfile::tempdir().unwrap();
+    let fetcher = with_disk(&store, directory.path());
+    let sealed = segment(id(3), 64);
+    block_on(fetcher.keep_segment(&sealed.index, sealed.index_hash, &sealed.bytes.into()));
+    let parts = [part(3, 0, 64, 0)];
+    assert_eq!(block_on(read(&fetcher, &parts, 64)).unwrap(), expected(&parts, 64));
+    assert_eq!(store.count("get"), 0);
+}

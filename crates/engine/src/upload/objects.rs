@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use esker_format::{
     head::TailSegment,
-    ids::{PackId, SegmentId},
+    ids::{Hash, PackId},
     names,
-    segment::EncodedSegment,
+    segment::SegmentIndex,
 };
 use esker_io::World;
 
@@ -15,18 +15,19 @@ use crate::{EngineError, Result, commit::Uploaded};
 /// Uploads a segment. What it returns is the only thing that a head can name (invariant 2).
 pub(crate) async fn segment(
     world: &World,
-    id: SegmentId,
-    encoded: EncodedSegment,
+    index: &SegmentIndex,
+    index_hash: Hash,
+    object: Bytes,
     give_up: impl Fn() -> bool,
 ) -> Result<Uploaded> {
     let tail = TailSegment {
-        id,
-        first_sequence: encoded.index.first_sequence,
-        last_sequence: encoded.index.last_sequence,
-        object_bytes: encoded.bytes.len() as u64,
-        index_hash: encoded.index_hash,
+        id: index.id,
+        first_sequence: index.first_sequence,
+        last_sequence: index.last_sequence,
+        object_bytes: object.len() as u64,
+        index_hash,
     };
-    create(world, &names::segment(id), Bytes::from(encoded.bytes), give_up).await?;
+    create(world, &names::segment(index.id), object, give_up).await?;
     Ok(Uploaded(tail))
 }
 

@@ -47,7 +47,13 @@ impl Volume {
     /// Reads `buffer.len()` bytes at `offset`, if nothing has to come from the store.
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> ReadStep {
         match self.try_read(offset, buffer) {
-            Ok(true) => ReadStep::Done,
+            Ok(true) => {
+                let (lba, blocks) = blocks_around(offset, buffer.len());
+                if self.ahead.is_marked(lba, blocks) {
+                    self.reached_mark(lba, blocks);
+                }
+                ReadStep::Done
+            }
             Ok(false) => ReadStep::Later,
             Err(error) => ReadStep::Failed(error),
         }
@@ -57,6 +63,7 @@ impl Volume {
     pub async fn read_later(self: Arc<Self>, offset: u64, length: usize) -> Result<Vec<u8>> {
         self.check_range(offset, length as u64)?;
         let aligned = Aligned::around(offset, length);
+        self.faulted(aligned.lba, blocks_of(aligned.bytes as u64));
         let mut blocks = vec![0; aligned.bytes];
         let pin = self.pin(aligned.lba, blocks_of(aligned.bytes as u64));
         let parts = loop {
@@ -283,6 +290,14 @@ enum Found {
     Parts(Vec<Part>),
     /// The map itself is not here yet.
     Unloaded,
+}
+
+/// The first of the blocks that a range of bytes touches, and how many they are.
+#[inline]
+fn blocks_around(offset: u64, length: usize) -> (u64, u64) {
+    let block = BLOCK_BYTES as u64;
+    let first = offset / block;
+    (first, (offset + length as u64).div_ceil(block) - first)
 }
 
 /// The whole blocks around a range of bytes.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use esker_format::{
     Bulk,
     address::Address,
@@ -10,9 +11,10 @@ use esker_format::{
     ids::{AttemptId, LogPosition, PackId, SegmentId},
     page::{LEAF_BLOCKS, PackWriter},
     property::Compression,
-    segment::{RunKind, SegmentHeader, SegmentIndex},
+    segment::{EncodedSegment, RunKind, SegmentHeader, SegmentIndex},
 };
 use esker_io::{Bug, planted};
+use futures_util::future::join;
 
 use super::{StoredMap, Volume, blocks_of};
 use crate::{
@@ -84,8 +86,7 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, facts: CutFacts, cut: C
         writer.log.release(cut.end);
     }
     let sealed = Intake::of(writer.log.clone(), &cut).seal(&*world.cpu, header, compression).await?;
-    let index = Arc::new(sealed.encoded.index.clone());
-    let uploaded = upload::segment(world, sealed.id, sealed.encoded, || volume.gives_up()).await?;
+    let (uploaded, index) = send(&volume.pool, sealed.encoded, || volume.gives_up()).await?;
     Ok(Done {
         uploaded,
         index,
@@ -95,6 +96,22 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, facts: CutFacts, cut: C
         facts,
         held,
     })
+}
+
+/// Uploads a segment.
+async fn send(
+    pool: &Pool,
+    encoded: EncodedSegment,
+    give_up: impl Fn() -> bool,
+) -> Result<(Uploaded, Arc<SegmentIndex>)> {
+    let EncodedSegment { bytes, index, index_hash } = encoded;
+    let (index, object) = (Arc::new(index), Bytes::from(bytes));
+    // Beside the upload, so that a read right after the commit needs no GET. Should this segment never be committed,
+    // nothing names it, and its id is not used again.
+    let keep = pool.fetcher().keep_segment(&index, index_hash, &object);
+    let upload = upload::segment(pool.world(), &index, index_hash, object.clone(), give_up);
+    let (uploaded, ()) = join(upload, keep).await;
+    Ok((uploaded?, index))
 }
 
 /// The pieces of the head that is opened, as a segment that is durable in the store: the first that is committed. The
@@ -109,9 +126,8 @@ pub(crate) async fn seal_pieces(
     let id = ids.next().await?;
     let held = Arc::new(pool.uses().hold(Bulk::Segment(id)));
     let sealed = pieces.intake().seal(&*world.cpu, header(pool, id), compression).await?;
-    let index = Arc::new(sealed.encoded.index.clone());
     let oldest_ms = world.clock.monotonic().as_millis() as u64;
-    let uploaded = upload::segment(world, id, sealed.encoded, || false).await?;
+    let (uploaded, index) = send(pool, sealed.encoded, || false).await?;
     let facts = CutFacts { order: 0, log_bytes: 0, oldest_ms, full: false };
     // No entry of the map names what they were: the map is made with the segment.
     Ok(Done { uploaded, index, moves: Vec::new(), end: 0, blocks: sealed.blocks_written, facts, held })

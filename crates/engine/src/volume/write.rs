@@ -318,7 +318,7 @@ impl Volume {
         Ok(true)
     }
 
-    fn maps_are_full(&self) -> bool {
+    pub(super) fn maps_are_full(&self) -> bool {
         self.pool.maps().memory().is_full()
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Args {
     cache: Option<String>,
     #[arg(long, value_name = "SIZE", help = help("map_bound"), value_parser = checked("map_bound"))]
     map_bound: Option<String>,
+    #[arg(long, value_name = "SIZE", help = help("disk_cache"), value_parser = checked("disk_cache"))]
+    disk_cache: Option<String>,
     #[arg(long, value_name = "N", help = help("cpu_threads"), value_parser = checked("cpu_threads"))]
     cpu_threads: Option<String>,
     #[arg(long, value_name = "TIME", help = help("grace"), value_parser = checked("grace"))]
@@ -75,6 +77,7 @@ impl Args {
             ("dirty_bound_total", self.dirty_bound_total),
             ("cache", self.cache),
             ("map_bound", self.map_bound),
+            ("disk_cache", self.disk_cache),
             ("cpu_threads", self.cpu_threads),
             ("grace", self.grace),
         ];
@@ -192,6 +195,7 @@ async fn stop(
         }
     }
     let drained = drain(daemon, Some(signals)).await;
+    daemon.host.pool().fetcher().close_disk_cache().await;
     let left = selected.left_in_logs(started);
     for name in &left {
         let _ = complain(&format!("volume {name} was not open: what its log holds is not in the store"));

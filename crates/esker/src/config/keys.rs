@@ -105,7 +105,7 @@ pub(super) const LOG: &str = "log";
 pub(super) const VOLUME: &str = "volume";
 
 /// Every setting, in the order in which they are shown. Those in tables come last, as TOML wants it.
-pub(crate) const KEYS: [Key; 13] = [
+pub(crate) const KEYS: [Key; 14] = [
     Key {
         name: DATA,
         flag: Some("--data"),
@@ -161,6 +161,14 @@ pub(crate) const KEYS: [Key; 13] = [
         preset: Preset::Value("1G"),
         help: "Memory for the maps of all volumes together; at it, writes that make one grow wait",
         set: |config, text| size::parse_bound(text).ok().map(|bytes| config.map_bound = bytes),
+    },
+    Key {
+        name: "disk_cache",
+        flag: Some("--disk-cache"),
+        kind: Kind::Size,
+        preset: Preset::Unset { means: "4G; 0 where the pool is at file:// or memory://", example: "4G" },
+        help: "Space in the data directory for frames as the store has them; 0 for none",
+        set: |config, text| size::parse(text).ok().map(|bytes| config.disk_cache = Some(bytes)),
     },
     Key {
         name: "cpu_threads",

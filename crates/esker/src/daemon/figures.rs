@@ -2,6 +2,7 @@
 
 use esker_control::api;
 use esker_engine::{
+    cache::DiskUsage,
     recover::Report,
     volume::{Status, VolumeStatus},
 };
@@ -62,5 +63,20 @@ pub(super) fn requests(traffic: &Traffic) -> api::Requests {
         errors: traffic.errors,
         bytes_up: traffic.bytes_up,
         bytes_down: traffic.bytes_down,
+    }
+}
+
+/// What the disk cache holds and has done.
+pub(super) fn disk_cache(usage: &DiskUsage) -> api::DiskCache {
+    api::DiskCache {
+        bytes_max: usage.bytes_max,
+        bytes: usage.file_bytes,
+        entries: usage.entries,
+        memory_bytes: usage.memory_bytes,
+        hits: usage.hits,
+        misses: usage.misses,
+        refused: usage.refused,
+        evicted: usage.evicted,
+        dropped: usage.dropped,
     }
 }

@@ -70,7 +70,7 @@ struct Metric {
     samples: fn(&Look) -> Vec<Sample>,
 }
 
-const METRICS: [Metric; 45] = [
+const METRICS: [Metric; 55] = [
     metric("esker_info", Gauge, &["version"], "Always 1; the label says which program runs", |look| {
         vec![sample([("version", &look.status.version)], 1.0)]
     }),
@@ -287,8 +287,66 @@ const METRICS: [Metric; 45] = [
         "esker_cache_misses_total",
         Counter,
         &[],
-        "Times that a read had to wait for a frame from the store",
+        "Times that a read had to wait for a frame, from the disk cache or the store",
         |look| one(look.status.cache.misses as f64),
+    ),
+    metric("esker_disk_cache_bytes", Gauge, &[], "Space that the files of the disk cache take", |look| {
+        one(look.status.cache.disk.bytes as f64)
+    }),
+    metric(
+        "esker_disk_cache_bound_bytes",
+        Gauge,
+        &[],
+        "The most that they may take; 0 without a disk cache",
+        |look| one(look.status.cache.disk.bytes_max as f64),
+    ),
+    metric("esker_disk_cache_entries", Gauge, &[], "Frames, indexes and pages in them", |look| {
+        one(look.status.cache.disk.entries as f64)
+    }),
+    metric("esker_disk_cache_memory_bytes", Gauge, &[], "Memory for knowing where those are", |look| {
+        one(look.status.cache.disk.memory_bytes as f64)
+    }),
+    metric(
+        "esker_disk_cache_hits_total",
+        Counter,
+        &[],
+        "Times that what memory did not hold was found in the disk cache",
+        |look| one(look.status.cache.disk.hits as f64),
+    ),
+    metric("esker_disk_cache_misses_total", Counter, &[], "Times that it was not", |look| {
+        one(look.status.cache.disk.misses as f64)
+    }),
+    metric(
+        "esker_disk_cache_refused_total",
+        Counter,
+        &[],
+        "Entries of the disk cache whose bytes were damaged",
+        |look| one(look.status.cache.disk.refused as f64),
+    ),
+    metric("esker_disk_cache_evicted_total", Counter, &[], "Entries that made room for others", |look| {
+        one(look.status.cache.disk.evicted as f64)
+    }),
+    metric(
+        "esker_disk_cache_dropped_total",
+        Counter,
+        &[],
+        "Entries that were not kept, since too many waited or the disk had failed",
+        |look| one(look.status.cache.disk.dropped as f64),
+    ),
+    metric(
+        "esker_read_ahead_frames_total",
+        Counter,
+        &["kind"],
+        "Frames that were read ahead: fetched; of these used by a guest; of these wasted, dropped unread",
+        |look| {
+            let cache = &look.status.cache;
+            let counts = [
+                ("fetched", cache.ahead_fetched),
+                ("used", cache.ahead_used),
+                ("wasted", cache.ahead_wasted),
+            ];
+            counts.map(|(kind, count)| sample([("kind", kind)], count as f64)).into()
+        },
     ),
     metric("esker_nbd_connections", Gauge, &["volume"], "Connections that are open", |look| {
         served(look, |traffic| vec![(None, Value::Number(traffic.connections as f64))])

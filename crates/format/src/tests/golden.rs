@@ -103,3 +103,12 @@ fn log_chunks() {
     same_as_fixture("chunk.v1", &samples::chunk());
     assert_eq!(ChunkHeader::parse(&fixture("chunk.v1")).unwrap(), samples::chunk_header());
 }
+
+#[test]
+fn cache_files() {
+    same_as_fixture("cache.v1", &samples::catalogue().encode());
+    let catalogue = CacheCatalogue::parse(&fixture("cache.v1")).unwrap();
+    assert_eq!(catalogue.clone().verify(samples::POOL, 64 << 10).unwrap(), samples::catalogue());
+    assert!(catalogue.clone().verify(PoolId([0; 16]), 64 << 10).is_err(), "another pool's");
+    assert!(catalogue.verify(samples::POOL, 4097).is_err(), "entries beyond the end of the file");
+}

@@ -8,7 +8,7 @@ use crate::page::{Pack, parse_page};
 use crate::segment::{SegmentHeader, SegmentIndex, Trailer, open_frame};
 use crate::*;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "pool.v1",
     "name.v1",
     "writer.v1",
@@ -20,6 +20,7 @@ const FILES: [&str; 11] = [
     "segment-zstd.v1",
     "pack.v1",
     "chunk.v1",
+    "cache.v1",
 ];
 
 /// Reads bytes as everything that they could be; true when something could be read.
@@ -40,6 +41,7 @@ fn read_as_everything(bytes: &[u8]) -> bool {
         ),
         Pack::parse(bytes).and_then(|pack| pack.verify(samples::POOL, samples::PACK)).is_ok(),
         ChunkHeader::parse(bytes).is_ok(),
+        CacheCatalogue::parse(bytes).and_then(|catalogue| catalogue.verify(samples::POOL, 64 << 10)).is_ok(),
     ];
     small.contains(&true) || read_segment(bytes).is_ok()
 }
@@ -87,6 +89,7 @@ fn newer_versions_are_named() {
         bytes[8] = newest + 1;
         let result = match file {
             _ if file.starts_with("segment") => SegmentHeader::parse(&bytes).map(drop),
+            "cache.v1" => CacheCatalogue::parse(&bytes).map(drop),
             _ => describe("unknown", &bytes).map(drop),
         };
         let error = result.unwrap_err().to_string();

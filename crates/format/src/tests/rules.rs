@@ -178,3 +178,27 @@ fn names_have_one_spelling() {
     }
     assert!(names::valid_volume_name(&"a".repeat(128)).is_ok());
 }
+
+#[test]
+fn a_cache_entry_is_bound_to_its_key_and_its_use_of_the_file() {
+    use crate::cache::entry_crc;
+    let (key, other) =
+        (CacheKey::frame(samples::segment_id(), 8), CacheKey::frame(samples::segment_id(), 16));
+    let crc = entry_crc(samples::SALT, key, b"bytes");
+    assert_ne!(crc, entry_crc(samples::SALT, other, b"bytes"));
+    assert_ne!(crc, entry_crc(samples::SALT, CacheKey::index(samples::segment_id()), b"bytes"));
+    assert_ne!(crc, entry_crc(samples::SALT + 1, key, b"bytes"));
+    assert_ne!(crc, entry_crc(samples::SALT, key, b"bytez"));
+}
+
+#[test]
+fn only_the_key_of_a_frame_is_taken_for_one() {
+    let segment = samples::segment_id();
+    assert_eq!(CacheKey::frame(segment, 8).as_frame(), Some((segment, 8)));
+    assert_eq!(CacheKey::index(segment).as_frame(), None);
+    let mut page = samples::pack().1;
+    for byte in 0..=255 {
+        page.hash = Hash([byte; 32]);
+        assert_eq!(CacheKey::page(&page).as_frame(), None);
+    }
+}

@@ -17,6 +17,21 @@ pub(crate) fn segment_id() -> SegmentId {
     SegmentId::new(7, 9).unwrap()
 }
 
+/// A catalogue of a file of 64 KiB.
+pub(crate) fn catalogue() -> CacheCatalogue {
+    let entry = |key, bytes: &[u8]| CacheEntry {
+        key,
+        bytes: bytes.len() as u32,
+        crc: crate::cache::entry_crc(SALT, key, bytes),
+    };
+    let entries = vec![
+        entry(CacheKey::frame(segment_id(), 8), b"a frame"),
+        entry(CacheKey::index(segment_id()), b"an index"),
+        entry(CacheKey::page(&pack().1), b"a page"),
+    ];
+    CacheCatalogue { pool: POOL, salt: SALT, order: 12, queue: CacheQueue::Main, entries }
+}
+
 pub(crate) fn pool() -> PoolRecord {
     let properties = Properties {
         durability: Some(Durability::Ephemeral),

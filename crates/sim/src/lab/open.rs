@@ -18,8 +18,13 @@ type Opened = Result<(Arc<Engine>, Arc<Volume>, Report), EngineError>;
 impl Lab {
     /// Opens the volume for writing at a site and compares all of it with the model.
     pub fn open(&mut self, site: usize) -> Outcome {
-        self.try_open(site)?.map_err(|error| violation(format!("the volume does not open: {error}")))?;
+        self.open_unread(site)?;
         self.read_all()
+    }
+
+    /// Opens the volume for writing at a site.
+    pub fn open_unread(&mut self, site: usize) -> Outcome {
+        self.try_open(site)?.map_err(|error| violation(format!("the volume does not open: {error}")))
     }
 
     /// Opens the volume after a scenario. False when the scenario deletes it, and it is gone.
@@ -46,7 +51,7 @@ impl Lab {
         if self.owner.is_some_and(|owner| owner != site) {
             self.contested = true;
         }
-        let limits = self.setup.limits;
+        let (limits, disk_cache_bytes) = (self.setup.limits, self.setup.disk_cache_bytes);
         let at = &mut self.sites[site];
         at.volume = None;
         at.engine = None;
@@ -56,7 +61,8 @@ impl Lab {
         let (host, directory) = (at.host.clone(), at.directory);
         let world = host.world();
         host.clone().spawn("open", async move {
-            let pool = Arc::new(Pool::open(world, CACHE_BYTES).await?);
+            let pool = Pool::open(world, CACHE_BYTES).await?.with_disk_cache(disk_cache_bytes).await;
+            let pool = Arc::new(pool);
             let engine = Arc::new(Engine::new(pool, directory, limits, spawner(host)));
             let (volume, report) = engine.open(VOLUME, None).await?;
             Ok((engine, volume, report))
@@ -94,7 +100,8 @@ impl Lab {
 
     /// Reads the whole volume at its owner and compares it with the model.
     pub fn read_all(&mut self) -> Outcome {
-        self.read(0, self.blocks())
+        self.read(0, self.blocks())?;
+        self.check_cache(self.owner())
     }
 
     /// Reads blocks at the owner and compares them with the model.

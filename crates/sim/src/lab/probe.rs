@@ -1,7 +1,5 @@
 //! What a scenario looks at or does behind the engine's back.
 
-use std::sync::Arc;
-
 use esker_engine::pool::Pool;
 use esker_format::{
     head::Head,
@@ -31,19 +29,6 @@ impl Lab {
             return Ok(());
         }
         Err(violation(format!("the store has {committed:?} of {last:?}")))
-    }
-
-    /// What the store holds of the volume, read by somebody else, is all of its history.
-    pub fn check_committed(&mut self) -> Outcome {
-        let size = self.size.now() as usize;
-        let image: Vec<u8> = self.audit(async move |pool: Arc<Pool>| {
-            let id = pool.lookup(VOLUME).await.map_err(|error| error.to_string())?;
-            let id = id.ok_or("the volume has no name")?;
-            let volume = esker_engine::recover::open_read_only(pool, VOLUME, id).await;
-            let volume = volume.map_err(|error| error.to_string())?;
-            volume.read_later(0, size).await.map_err(|error| error.to_string())
-        })?;
-        self.book.compare(0, &image).map_err(|message| violation(format!("in the store: {message}")))
     }
 
     /// The names of all heads in the store.

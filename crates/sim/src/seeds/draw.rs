@@ -52,9 +52,12 @@ impl Plan {
             ..small_limits()
         };
         let size_bytes = *random.pick(&[1 << 20, 2 << 20, 12 << 20]);
-        let setup = Setup { seed, config, hosts: 2, size_bytes, durability, on_lag, limits };
+        let mut setup =
+            Setup { seed, config, hosts: 2, size_bytes, durability, on_lag, limits, ..Setup::default() };
         let troubles = (0..super::trouble::KINDS).map(|_| *random.pick(&[0, 1, 1, 4])).collect();
-        Self { setup, operations: random.between(300, 600), stride: random.between(1, 9), troubles }
+        let (operations, stride) = (random.between(300, 600), random.between(1, 9));
+        setup.disk_cache_bytes = *random.pick(&[0, 0, 512 << 10, 4 << 20]);
+        Self { setup, operations, stride, troubles }
     }
 
     pub(super) fn is_bounded(&self) -> bool {

@@ -22,6 +22,12 @@ use crate::{
 
 /// Decoded frames that a daemon keeps which only recovers.
 const CACHE_BYTES: usize = 256 << 20;
+const DISK_CACHE_BYTES: u64 = 4 << 30;
+
+/// The disk cache of a daemon that was told nothing of it: none where the store is as near as a cache would be.
+fn disk_cache_bytes(url: &str) -> u64 {
+    if url.starts_with("file://") || url.starts_with("memory://") { 0 } else { DISK_CACHE_BYTES }
+}
 
 /// How to start.
 pub(crate) struct Settings {
@@ -30,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) pool: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) cache_bytes: usize,
+    /// Bytes of the disk cache, or nothing said of them. Absent for a daemon that leaves it as it is.
+    pub(crate) disk_cache: Option<Option<u64>>,
     pub(crate) cpu_threads: usize,
     pub(crate) prices: Prices,
     /// How long dead objects stay.
@@ -54,6 +62,7 @@ impl Settings {
             pool: place.named_pool(),
             limits: Limits::default(),
             cache_bytes: CACHE_BYTES,
+            disk_cache: None,
             cpu_threads: 2,
             prices: Prices::default(),
             grace: Duration::MAX,
@@ -73,6 +82,7 @@ impl Settings {
                 ..Limits::default()
             },
             cache_bytes: usize::try_from(config.cache).unwrap_or(usize::MAX),
+            disk_cache: Some(config.disk_cache),
             cpu_threads: usize::from(config.cpu_threads),
             prices: config.prices,
             grace: config.grace,
@@ -82,7 +92,8 @@ impl Settings {
 
     /// Takes the directory, opens (or makes) the pool, and begins a run.
     pub(crate) async fn start(self) -> anyhow::Result<Started> {
-        let Settings { data, pool, limits, cache_bytes, cpu_threads, prices, grace, make_pool } = self;
+        let Settings { data, pool, limits, cache_bytes, disk_cache, cpu_threads, prices, grace, make_pool } =
+            self;
         let lock = DirectoryLock::take(&data.local())
             .with_context(|| format!("the data directory {} cannot be used", data.root().display()))?;
         let url = match &pool {
@@ -94,6 +105,10 @@ impl Settings {
             Pool::create(edges.world, Properties::default(), cache_bytes).await?
         } else {
             open_pool(edges.world, cache_bytes).await?
+        };
+        let opened = match disk_cache {
+            Some(told) => opened.with_disk_cache(told.unwrap_or_else(|| disk_cache_bytes(&url))).await,
+            None => opened,
         };
         // Only a pool that could be opened is worth remembering.
         if let Some(url) = &pool {

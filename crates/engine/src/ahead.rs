@@ -1,0 +1,158 @@
+//! Reading ahead: ranges that volumes ask for wait in a short line, and one task of the daemon fetches them.
+//!
+//! It never stands in a guest's way: it has a small share of the GETs in flight, frames count as being fetched only from
+//! the moment when their GET may start, and when the line is full the oldest range is forgotten.
+
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::{Arc, Weak},
+};
+
+use esker_io::sync::{
+    Event, Mutex,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+    either,
+};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+
+use crate::{core::ahead::Seen, pool::Pool, volume::Volume};
+
+/// Ranges that wait at most.
+const RANGES_WAITING_MAX: usize = 64;
+/// Ranges that are fetched at a time.
+const RANGES_AT_ONCE: usize = 4;
+
+/// Ranges that wait.
+#[derive(Default)]
+pub(crate) struct Line {
+    state: Mutex<State>,
+    changed: Event,
+}
+
+#[derive(Default)]
+struct State {
+    ranges: VecDeque<(Weak<Volume>, Range<u64>)>,
+    /// Somebody takes them.
+    served: bool,
+}
+
+impl Line {
+    /// Asks for blocks of a volume.
+    pub(crate) fn ask(&self, volume: Weak<Volume>, blocks: Range<u64>) {
+        let mut state = self.state.lock();
+        if !state.served {
+            return;
+        }
+        if state.ranges.len() >= RANGES_WAITING_MAX {
+            state.ranges.pop_front();
+        }
+        state.ranges.push_back((volume, blocks));
+        drop(state);
+        self.changed.notify();
+    }
+
+    /// Nobody takes them any more.
+    pub(crate) fn close(&self) {
+        *self.state.lock() = State::default();
+        self.changed.notify();
+    }
+
+    fn is_served(&self) -> bool {
+        self.state.lock().served
+    }
+
+    fn next(&self) -> Option<(Weak<Volume>, Range<u64>)> {
+        self.state.lock().ranges.pop_front()
+    }
+}
+
+/// Fetches what is asked for until the line is closed.
+pub(crate) fn work(pool: Arc<Pool>) -> impl Future<Output = ()> + Send {
+    pool.ahead().state.lock().served = true;
+    async move {
+        let line = pool.ahead();
+        let mut running = FuturesUnordered::new();
+        loop {
+            let seen = line.changed.generation();
+            while running.len() < RANGES_AT_ONCE
+                && let Some((volume, blocks)) = line.next()
+            {
+                if let Some(volume) = volume.upgrade() {
+                    running.push(volume.read_ahead(blocks));
+                }
+            }
+            if !line.is_served() {
+                return;
+            }
+            let asked = line.changed.wait_past(seen);
+            if running.is_empty() {
+                asked.await;
+            } else {
+                // Either way the line is looked at again.
+                let _ = either(running.next(), asked).await;
+            }
+        }
+    }
+}
+
+/// Frames read ahead, of all volumes.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) fetched: AtomicU64,
+    pub(crate) used: AtomicU64,
+    pub(crate) wasted: AtomicU64,
+}
+
+/// Frames read ahead of one volume.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    fetched: AtomicU64,
+    used: AtomicU64,
+    totals: Arc<Totals>,
+}
+
+impl Tally {
+    pub(crate) fn new(totals: Arc<Totals>) -> Self {
+        Self { fetched: AtomicU64::new(0), used: AtomicU64::new(0), totals }
+    }
+
+    /// What was seen so far.
+    pub(crate) fn seen(&self) -> Seen {
+        // What was used was fetched before.
+        let used = self.used.load(Ordering::Acquire);
+        Seen { fetched: self.fetched.load(Ordering::Acquire), used }
+    }
+
+    /// A frame has come.
+    pub(crate) fn promise(self: &Arc<Self>) -> Promise {
+        self.fetched.fetch_add(1, Ordering::AcqRel);
+        self.totals.fetched.fetch_add(1, Ordering::Relaxed);
+        Promise { tally: self.clone(), kept: AtomicBool::new(false) }
+    }
+}
+
+/// That a frame which was read ahead will be used.
+#[derive(Debug)]
+pub(crate) struct Promise {
+    tally: Arc<Tally>,
+    kept: AtomicBool,
+}
+
+impl Promise {
+    /// A guest has read the frame.
+    pub(crate) fn keep(&self) {
+        if !self.kept.load(Ordering::Relaxed) && !self.kept.swap(true, Ordering::Relaxed) {
+            self.tally.used.fetch_add(1, Ordering::AcqRel);
+            self.tally.totals.used.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if !*self.kept.get_mut() {
+            self.tally.totals.wasted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
