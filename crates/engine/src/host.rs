@@ -40,7 +40,7 @@ pub struct Host {
     spawn: Spawn,
     volumes: Mutex<BTreeMap<String, Slot>>,
     _keeper: Arc<Keeper>,
-    rounds: Mutex<reclaim::Rounds>,
+    rounds: reclaim::Rounds,
     /// Rounds of reclaim end early.
     stopping: AtomicBool,
 }
@@ -75,7 +75,7 @@ impl Host {
             spawn,
             volumes,
             _keeper: keeper,
-            rounds: Mutex::default(),
+            rounds: reclaim::Rounds::default(),
             stopping: AtomicBool::new(false),
         }
     }

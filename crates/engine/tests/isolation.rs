@@ -209,7 +209,9 @@ async fn a_volume_at_its_bound() {
 
 #[tokio::test]
 async fn a_damaged_object() {
-    let bench = bench("isolation-damaged", Limits::default()).await;
+    // No piece comes before the segment.
+    let limits = Limits { seal_age: Duration::ZERO, ..Limits::default() };
+    let bench = bench("isolation-damaged", limits).await;
     write(&bench.bad, 0, &[9; 4096]);
     committed(&bench.bad).await;
     let segments = bench.broken.list("segments/").await.unwrap();

@@ -2,29 +2,33 @@
 
 use std::time::Duration;
 
-use esker_io::sync::atomic::Ordering;
+use esker_io::sync::{Event, Mutex, atomic::Ordering};
 
 use super::Host;
 use crate::{
-    EngineError, Result,
+    Result,
     reclaim::round::{Options, Report, Round},
 };
 
 /// What is kept between rounds.
 #[derive(Default)]
 pub(super) struct Rounds {
+    inside: Mutex<Inside>,
+    /// A round has ended.
+    ended: Event,
+}
+
+#[derive(Default)]
+struct Inside {
     busy: bool,
     /// When the last one began, by the monotonic clock.
     last: Option<Duration>,
 }
 
 impl Host {
-    /// Makes one round of reclaim in the pool: see [`crate::reclaim::round`].
-    ///
-    /// # Errors
-    /// [`EngineError::Invalid`] when one is under way, and all that a round can say.
+    /// Makes one round of reclaim in the pool, when one that is under way has ended: see [`crate::reclaim::round`].
     pub async fn reclaim(&self, options: Options, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Report> {
-        let turn = self.turn()?;
+        let turn = self.rounds.turn().await;
         let pool = &*self.pool;
         let began = pool.world().clock.monotonic();
         let stop = || self.stopping.load(Ordering::Acquire);
@@ -32,7 +36,7 @@ impl Host {
         let outcome = round.run().await;
         if !options.dry_run {
             // One that failed may have written its list; if not, some time is not counted.
-            self.rounds.lock().last = Some(began);
+            self.rounds.inside.lock().last = Some(began);
         }
         outcome
     }
@@ -41,28 +45,36 @@ impl Host {
     pub fn stop_reclaim(&self) {
         self.stopping.store(true, Ordering::Release);
     }
+}
 
-    fn turn(&self) -> Result<Turn<'_>> {
-        let mut rounds = self.rounds.lock();
-        if rounds.busy {
-            return Err(EngineError::Invalid("a round of reclaim is under way".to_owned()));
+impl Rounds {
+    async fn turn(&self) -> Turn<'_> {
+        loop {
+            let seen = self.ended.generation();
+            {
+                let mut inside = self.inside.lock();
+                if !inside.busy {
+                    inside.busy = true;
+                    return Turn(self);
+                }
+            }
+            self.ended.wait_past(seen).await;
         }
-        rounds.busy = true;
-        Ok(Turn(self))
     }
 }
 
 /// The right to make a round.
-struct Turn<'a>(&'a Host);
+struct Turn<'a>(&'a Rounds);
 
 impl Turn<'_> {
     fn last(&self) -> Option<Duration> {
-        self.0.rounds.lock().last
+        self.0.inside.lock().last
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.rounds.lock().busy = false;
+        self.0.inside.lock().busy = false;
+        self.0.ended.notify();
     }
 }

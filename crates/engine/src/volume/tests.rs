@@ -91,7 +91,8 @@ async fn a_record_is_applied_only_after_it_was_published() {
         matches!(address.kind(), AddressKind::Segment(..)),
         "released, and the map still says {address:?}"
     );
-    assert!(host.drain().await.is_empty());
+    let failed = host.drain().await;
+    assert!(failed.is_empty(), "{failed:?}");
 }
 
 /// The volume's end can come nearer between the check of a batch and its append.

@@ -46,7 +46,7 @@ fn refusals_have_the_kind_that_a_caller_can_act_on() {
     assert_eq!(put(409, "ContainerBeingDeleted"), Transient);
     assert_eq!(put(404, "ContainerNotFound"), Permanent);
     assert_eq!(put(400, "Md5Mismatch"), Transient);
-    assert_eq!(put(503, "ServerBusy"), Transient);
+    assert_eq!(put(503, "ServerBusy"), Throttled(Duration::ZERO));
     assert_eq!(get(404, "BlobNotFound"), NotFound);
     assert_eq!(get(404, "ContainerNotFound"), Permanent);
     assert_eq!(put(400, "BadDigest"), Transient);

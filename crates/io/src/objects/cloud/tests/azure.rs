@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use object_store::azure::MicrosoftAzureBuilder;
 
 use super::{
@@ -39,7 +41,7 @@ async fn a_put_is_conditional_and_is_sent_once() {
         ("403 Forbidden", StoreErrorKind::Permanent),
         ("500 Internal Server Error", StoreErrorKind::Transient),
         ("503 Server Busy", StoreErrorKind::Transient),
-        ("429 Too Many Requests", StoreErrorKind::Transient),
+        ("429 Too Many Requests", StoreErrorKind::Throttled(Duration::ZERO)),
     ] {
         let canned = by_key(status, "", body);
         assert_eq!(put(&canned).await.unwrap_err().kind, kind, "{status}");

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use object_store::{
     StaticCredentialProvider,
     gcp::{GcpCredential, GoogleCloudStorageBuilder},
@@ -29,7 +31,7 @@ async fn a_put_is_conditional_has_a_checksum_and_is_sent_once() {
         ("401 Unauthorized", StoreErrorKind::Permanent),
         ("500 Internal Server Error", StoreErrorKind::Transient),
         ("503 Service Unavailable", StoreErrorKind::Transient),
-        ("429 Too Many Requests", StoreErrorKind::Transient),
+        ("429 Too Many Requests", StoreErrorKind::Throttled(Duration::ZERO)),
     ] {
         let canned = answering(status, "", body);
         let error = put(&canned).await.unwrap_err();
