@@ -157,7 +157,7 @@ impl Pipeline {
         loop {
             let seen = (writer.wake.generation(), writer.budget.pressure.generation());
             // Before the first wait too: it may have been stopped before this began to listen.
-            self.check_stopped(writer)?;
+            self.check_stopped()?;
             self.begin_work(writer)?;
             if self.released {
                 return Ok(());
@@ -168,15 +168,12 @@ impl Pipeline {
         }
     }
 
-    /// After a fail-stop nothing more is taken out of this log (invariant I11).
-    fn check_stopped(&self, writer: &Writer) -> Result<()> {
-        if !writer.draining.load(Ordering::Acquire) {
-            self.volume.check_running()?;
+    /// After a fail-stop nothing more is taken out of this log (invariant I11). A volume that drains goes on.
+    fn check_stopped(&self) -> Result<()> {
+        match &*self.volume.status.lock() {
+            super::Status::Failed(error) => Err(error.clone()),
+            _ => Ok(()),
         }
-        if let super::Status::Failed(error) = &*self.volume.status.lock() {
-            return Err(error.clone());
-        }
-        Ok(())
     }
 
     /// Begins everything that can begin now.

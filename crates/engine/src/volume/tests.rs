@@ -112,3 +112,18 @@ async fn a_write_behind_a_new_end_fails_alone() {
     assert_eq!(block, [7; BLOCK_BYTES]);
     assert!(host.drain().await.is_empty());
 }
+
+/// A drain says so in two places, one after the other; the pipeline may look in between.
+#[tokio::test]
+async fn a_drain_that_has_only_begun_does_not_end_the_pipeline() {
+    let (_directory, host) = host("memory://drain-begun").await;
+    let volume = host.create("v", 1 << 20, Properties::default()).await.unwrap();
+    let mut scratch = Scratch::default();
+    volume.change(&[Change::Write { offset: 0, data: &[7; BLOCK_BYTES] }], &mut scratch);
+    *volume.status.lock() = Status::Draining;
+    volume.running.store(false, Ordering::Release);
+    volume.writer.as_ref().unwrap().wake.notify();
+    volume.pool.world().clock.sleep(std::time::Duration::from_millis(50)).await;
+    let failed = host.drain().await;
+    assert!(failed.is_empty(), "{failed:?}");
+}
