@@ -10,6 +10,7 @@
 //! GET    /v1/volumes/NAME            one volume
 //! DELETE /v1/volumes/NAME            stop serving it and delete it
 //! POST   /v1/volumes/NAME/resize     give it another size; answers when a head says so
+//! POST   /v1/reclaim                 make a round of reclaim
 //! POST   /v1/volumes/NAME/open       serve it, read-only or after a damaged log was given up from a position on
 //! ```
 //!

@@ -225,9 +225,11 @@ impl Fetcher {
         check_parts(parts, buffer);
         let indexes = self.indexes_of(parts).await?;
         let mut missing = plan::wanted(parts, &indexes)?;
-        // More than one round only if somebody else began to fetch a frame and went away.
+        // More than one round only if somebody else began to fetch a frame, and went away or gave up.
+        let mut first = true;
         while !missing.is_empty() {
-            self.round(&mut missing, buffer).await?;
+            self.round(&mut missing, buffer, first).await?;
+            first = false;
         }
         Ok(())
     }

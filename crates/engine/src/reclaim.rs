@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use esker_format::{ids::VolumeId, names};
 use esker_io::{Bug, planted};
+use futures_util::{StreamExt, stream};
 
 use crate::{
     Result,
@@ -17,9 +18,11 @@ use crate::{
     pool::Pool,
 };
 
-pub(crate) use uses::InFlight;
 pub use uses::Uses;
+pub(crate) use uses::{InFlight, Sent};
 
+/// Heads that are read at the same time; each may carry a piece.
+const READS_IN_FLIGHT: usize = 8;
 /// Deletions in one pass, so that a pass is short; the next commit brings the next pass.
 const DELETIONS_PER_PASS: usize = 16;
 
@@ -58,11 +61,19 @@ impl Heads {
         let before = self.count();
         let unread: Vec<u64> =
             self.known.iter().filter(|(_, facts)| facts.is_none()).map(|(number, _)| *number).collect();
-        for number in unread {
-            match pool.head(volume, number).await? {
-                Some(head) => self.known.insert(number, Some(HeadFacts::of(&head))),
-                None => self.known.remove(&number),
-            };
+        let reads = unread.into_iter().map(|number| async move { (number, pool.head(volume, number).await) });
+        let mut reads = stream::iter(reads).buffered(READS_IN_FLIGHT);
+        // One that cannot be read or deleted is no reason to keep all.
+        let (mut unreadable, mut outcome) = (Vec::new(), Ok(()));
+        while let Some((number, head)) = reads.next().await {
+            match head {
+                Ok(Some(head)) => drop(self.known.insert(number, Some(HeadFacts::of(&head)))),
+                Ok(None) => drop(self.known.remove(&number)),
+                Err(error) => {
+                    unreadable.push(number);
+                    outcome = outcome.and(Err(error));
+                }
+            }
         }
         let mut facts: Vec<HeadFacts> = self.known.values().copied().flatten().collect();
         if planted(Bug::PiecesDeleted) {
@@ -73,16 +84,37 @@ impl Heads {
         } else {
             deletable(&facts, self.kept)
         };
-        for number in gone.into_iter().take(DELETIONS_PER_PASS) {
-            delete(pool, volume, number).await?;
-            self.known.remove(&number);
+        let gone = gone.into_iter().filter(|number| !may_be_needed(*number, &facts, &unreadable));
+        for number in gone.take(DELETIONS_PER_PASS) {
+            match delete(pool, volume, number).await {
+                Ok(()) => drop(self.known.remove(&number)),
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
         }
         while let Some(stray) = self.strays.last() {
-            delete(pool, volume, *stray).await?;
+            if let Err(error) = delete(pool, volume, *stray).await {
+                outcome = outcome.and(Err(error));
+                break;
+            }
             self.strays.pop();
         }
-        Ok(before - self.count())
+        match before - self.count() {
+            0 => outcome.map(|()| 0),
+            deleted => {
+                if let Err(error) = outcome {
+                    tracing::warn!(%volume, %error, "some old heads could not be removed");
+                }
+                Ok(deleted)
+            }
+        }
     }
+}
+
+/// Whether a head that cannot be read could need this one: its piece (rule H7), or that its number is taken (rule H1).
+fn may_be_needed(number: u64, heads: &[HeadFacts], unreadable: &[u64]) -> bool {
+    let carries = heads.iter().any(|head| head.number == number && head.carries);
+    let before = |unread: &u64| heads.iter().map(|head| head.number).filter(|known| known < unread).max();
+    unreadable.iter().any(|unread| carries && number < *unread || before(unread) == Some(number))
 }
 
 async fn delete(pool: &Pool, volume: VolumeId, number: u64) -> Result<()> {

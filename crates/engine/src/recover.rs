@@ -150,6 +150,8 @@ pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Re
     }
     let identity = Identity { pieces, ..identity(&pool, name, &newest.head) };
     let volume = Volume::new(identity, pool.clone(), map, None);
+    // The piece is read.
+    newest.head.piece = Vec::new();
     pool.uses().reads(&volume, newest.head);
     Ok(volume)
 }

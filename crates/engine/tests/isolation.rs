@@ -16,6 +16,7 @@ use esker_engine::{
 };
 use esker_format::{
     ids::DirectoryId,
+    names,
     property::{Durability, Properties},
 };
 use esker_io::{
@@ -35,6 +36,8 @@ enum Fault {
     Panics,
     /// Bodies of GETs are damaged.
     Damaged,
+    /// DELETEs are refused.
+    Stays,
 }
 
 /// A store that breaks requests for some objects.
@@ -62,7 +65,7 @@ impl Objects for Broken {
                     name: name.to_owned(),
                     message: "planted".to_owned(),
                 }),
-                Some(Fault::Damaged) | None => self.inner.put_new(name, body).await,
+                Some(Fault::Damaged | Fault::Stays) | None => self.inner.put_new(name, body).await,
             }
         })
     }
@@ -82,7 +85,17 @@ impl Objects for Broken {
     }
 
     fn delete<'a>(&'a self, name: &'a str) -> BoxFuture<'a, objects::Result<()>> {
-        self.inner.delete(name)
+        Box::pin(async move {
+            if !matches!(self.fault(name), Some(Fault::Stays)) {
+                return self.inner.delete(name).await;
+            }
+            Err(StoreError {
+                kind: StoreErrorKind::Permanent,
+                operation: "delete",
+                name: name.to_owned(),
+                message: "planted".to_owned(),
+            })
+        })
     }
 
     fn describe(&self) -> String {
@@ -236,4 +249,24 @@ async fn a_pipeline_that_panics() {
     *bench.broken.fault.lock().unwrap() = None;
     let (again, _) = bench.host.open("bad", None).await.unwrap();
     assert_eq!(read(&again, 0, 4096).await.unwrap(), [9; 4096]);
+}
+
+#[tokio::test]
+async fn a_head_that_stays() {
+    let limits = Limits { heads_kept: 2, seal_age: Duration::ZERO, ..Limits::default() };
+    let bench = bench("isolation-stays", limits).await;
+    let heads = async || bench.broken.list(&names::heads(bench.bad.id())).await.unwrap().len();
+    bench.break_objects(&names::head(bench.bad.id(), 2), Fault::Stays);
+    for round in 0..8 {
+        write(&bench.bad, 0, &[round; 4096]);
+        committed(&bench.bad).await;
+    }
+    // The newest two, two for history, the one that stays, and one that a commit has just added.
+    for _ in 0..100 {
+        if heads().await <= 6 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{} heads are left", heads().await);
 }

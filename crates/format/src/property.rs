@@ -26,7 +26,7 @@ const LEVEL_MAX: i8 = 19;
 /// What a volume may lose when its host is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// The store is written at drain, at snapshot and at the dirty bound only.
+    /// The store is written at drain and when room is short only.
     Ephemeral,
     /// Whatever is older than this is in the store.
     Bounded {

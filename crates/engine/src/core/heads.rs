@@ -33,7 +33,8 @@ pub struct HeadFacts {
     pub written_ms: u64,
     /// Whether it carries a piece.
     pub carries: bool,
-    /// The lowest number of another head whose piece it names; those between them that carry one are named too.
+    /// The lowest number of another head whose piece it names; those between them that carry one are named too. Of a
+    /// volume that was deleted nobody needs them.
     pub oldest_piece: Option<u64>,
 }
 
@@ -51,7 +52,7 @@ impl HeadFacts {
                 .pieces
                 .first()
                 .map(|piece| piece.head)
-                .filter(|carrier| *carrier < head.number),
+                .filter(|carrier| *carrier < head.number && head.kind != HeadKind::Deleted),
         }
     }
 }

@@ -17,17 +17,18 @@ use super::{
     flight::{Lead, Role},
     plan::{FrameKey, Wanted, Window, windows},
 };
-use crate::{Result, ahead::Tally};
+use crate::{EngineError, Result, ahead::Tally};
 
 pub(super) type FrameLead<'a> = Lead<'a, FrameKey, Bytes>;
 
 impl Fetcher {
-    /// Fills in what is cached or can be fetched and takes it out of `missing`. What stays there was
-    /// being fetched by somebody who went away.
+    /// Fills in what is cached or can be fetched and takes it out of `missing`. What stays there was being fetched by
+    /// somebody who went away, or in the first round by somebody whose patience with the store began earlier.
     pub(super) async fn round(
         &self,
         missing: &mut BTreeMap<FrameKey, Wanted>,
         buffer: &mut [u8],
+        first: bool,
     ) -> Result<()> {
         let (mut leads, mut waits) = (Vec::new(), Vec::new());
         let before = missing.len();
@@ -64,6 +65,9 @@ impl Fetcher {
         for (key, receiver) in waits {
             // A closed channel: the one who fetched it has gone, the next round tries again.
             if let Ok(answer) = receiver.await {
+                if first && matches!(answer, Err(EngineError::Store(_))) {
+                    continue;
+                }
                 // It may have been read ahead: now it is used.
                 let _ = self.in_memory(&key);
                 let wanted = missing.remove(&key).expect("what is waited for is missing");

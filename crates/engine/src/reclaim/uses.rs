@@ -57,10 +57,24 @@ impl Uses {
     }
 }
 
-impl InFlight {
-    /// Nobody knows whether a head names it, or will.
-    pub(crate) fn keep(self: Arc<Self>) {
-        mem::forget(self);
+/// What a head names that is on its way. Dropped before its outcome is known, as when the volume stops meanwhile, all
+/// of it counts for as long as the run: the head may have arrived, or still may.
+pub(crate) struct Sent(Vec<Arc<InFlight>>);
+
+impl Sent {
+    pub(crate) fn new(held: impl IntoIterator<Item = Arc<InFlight>>) -> Self {
+        Self(held.into_iter().collect())
+    }
+
+    /// The head is there.
+    pub(crate) fn settled(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(mem::forget);
     }
 }
 
@@ -72,5 +86,20 @@ impl Drop for InFlight {
         if *count == 0 {
             in_flight.remove(&self.object);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_counts_until_its_outcome_is_known() {
+        let uses = Arc::new(Uses::default());
+        let sent = |pack| Sent::new([Arc::new(uses.hold(Bulk::Pack(esker_format::ids::PackId([pack; 16]))))]);
+        sent(1).settled();
+        assert!(uses.in_flight().is_empty());
+        drop(sent(2));
+        assert_eq!(uses.in_flight().len(), 1);
     }
 }

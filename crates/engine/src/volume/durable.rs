@@ -84,7 +84,7 @@ impl Volume {
         Sequence(self.writer.as_ref().map_or(self.opened_sequence, |writer| writer.committed.lock().sequence))
     }
 
-    /// Log bytes that the store does not hold yet.
+    /// Log bytes that no segment in the store holds yet; pieces may.
     pub fn dirty_bytes(&self) -> u64 {
         self.writer.as_ref().map_or(0, |writer| writer.log.dirty_bytes())
     }

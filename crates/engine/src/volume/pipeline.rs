@@ -37,7 +37,7 @@ use crate::{
     EngineError, Result,
     commit::{Chain, NewRoot},
     core::{heads::HeadFacts, policy::Yield},
-    reclaim::{self, InFlight},
+    reclaim,
 };
 
 /// What one round of the loop waits for.
@@ -57,14 +57,12 @@ struct CommitEnd {
     root: Option<NewRoot>,
     /// The head says another size.
     resized: bool,
-    /// What the head names, if it came to be: until its outcome is known.
-    held: Vec<Arc<InFlight>>,
 }
 
 impl CommitEnd {
     /// Of a commit that takes no seal along.
     fn alone(chain: Chain, outcome: Result<()>) -> Box<Self> {
-        Box::new(Self { chain, outcome, done: Vec::new(), root: None, resized: false, held: Vec::new() })
+        Box::new(Self { chain, outcome, done: Vec::new(), root: None, resized: false })
     }
 }
 
@@ -221,12 +219,8 @@ impl Pipeline {
     }
 
     fn committed(&mut self, writer: &Writer, end: CommitEnd) -> Result<()> {
-        let CommitEnd { chain, outcome, done, root, resized, held } = end;
-        if let Err(error) = outcome {
-            // The head may have arrived, or still may.
-            held.into_iter().for_each(InFlight::keep);
-            return Err(error);
-        }
+        let CommitEnd { chain, outcome, done, root, resized } = end;
+        outcome?;
         let head = chain.newest();
         *writer.committed.lock() = Committed::of(head);
         writer.log.committed(head.sequence);

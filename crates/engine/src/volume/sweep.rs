@@ -13,10 +13,13 @@ use std::{ops::Range, sync::Arc};
 
 use esker_io::{
     BoxFuture, Bug, Cpu, planted,
-    sync::{Mutex, Weak},
+    sync::{
+        Mutex, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use super::{Volume, Writer};
+use super::Volume;
 use crate::core::map::{Facts, MAP_BYTES_MAX, MapMemory};
 
 /// Work under one hold of the guard: as much as 32 flat leaves.
@@ -76,7 +79,8 @@ impl Maps {
                 turns += esker_io::run(cpu, move || volume.sweep()).await;
             }
         }
-        let nothing_is_left = volumes.iter().all(|volume| volume.is_all_in_root());
+        let left = volumes.iter().filter(|volume| !volume.is_swept_in_root()).count();
+        let nothing_is_left = left == 0;
         self.memory.swept(nothing_is_left);
         if self.memory.is_short() {
             volumes
@@ -143,12 +147,14 @@ impl Volume {
         0
     }
 
-    /// Whether no further root would hold more than the newest.
-    fn is_all_in_root(&self) -> bool {
+    /// Whether the newest root holds all that was there when the sweep before this one ended. What is written without
+    /// a pause is never all in a root.
+    fn is_swept_in_root(&self) -> bool {
+        let Some(writer) = &self.writer else { return true };
         let root_sequence = self.stored.lock().sequence;
-        let has_all = |writer: &Writer| writer.log.last_sequence() <= root_sequence;
+        let before = self.pins.swept.swap(writer.log.last_sequence(), Ordering::AcqRel);
         // One that has stopped makes no further root.
-        self.has_stopped() || self.writer.as_ref().is_none_or(has_all)
+        self.has_stopped() || before <= root_sequence
     }
 
     /// Keeps the leaves of a range in the map, once they are there.
@@ -160,9 +166,16 @@ impl Volume {
 }
 
 /// Blocks that somebody needs.
-#[derive(Default)]
 pub(super) struct Pins {
     ranges: Mutex<Vec<Range<u64>>>,
+    /// The last sequence when a sweep last ended.
+    swept: AtomicU64,
+}
+
+impl Default for Pins {
+    fn default() -> Self {
+        Self { ranges: Mutex::default(), swept: AtomicU64::new(u64::MAX) }
+    }
 }
 
 /// Blocks that stay in the map as long as this is alive.

@@ -198,7 +198,7 @@ async fn stop(
     daemon.host.pool().fetcher().close_disk_cache().await;
     let left = selected.left_in_logs(started);
     for name in &left {
-        let _ = complain(&format!("volume {name} was not open: what its log holds is not in the store"));
+        let _ = complain(&format!("volume {name} was not open: what its log holds may not be in the store"));
     }
     if drained == Drained::All && left.is_empty() { Exit::Done } else { Exit::NotAllStored }
 }

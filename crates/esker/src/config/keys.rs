@@ -135,7 +135,7 @@ pub(crate) const KEYS: [Key; 14] = [
         flag: Some("--dirty-bound"),
         kind: Kind::Bound,
         preset: Preset::Value("1G"),
-        help: "The most log bytes of a volume that the store does not hold yet; at it writes wait",
+        help: "The most log bytes of a volume that no segment in the store holds yet; at it writes wait",
         set: |config, text| size::parse_bound(text).ok().map(|bytes| config.dirty_bound = bytes),
     },
     Key {

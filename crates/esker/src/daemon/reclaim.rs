@@ -58,7 +58,8 @@ impl Daemon {
         outcome.map(|report| told(&report, grace, dry_run))
     }
 
-    /// Makes rounds for as long as it is polled. A pool in which nothing changes and nothing waits costs no request.
+    /// Makes rounds for as long as it is polled. After the first one, a pool in which nothing changes and nothing waits
+    /// costs no request.
     pub(crate) async fn reclaim_for_ever(self: Arc<Self>) {
         let period = (self.told.grace / ROUNDS_PER_GRACE).max(PERIOD_MIN);
         let mut seen = None;

@@ -8,6 +8,9 @@ use esker_io::sync::{
 /// What a map may take when nobody says otherwise.
 pub const MAP_BYTES_MAX: u64 = 1 << 30;
 
+/// A leaf at its largest: the bound gives way by no less.
+const LEAF_BYTES_MAX: u64 = 16 << 10;
+
 /// Bytes of all maps, and their bound.
 ///
 /// ```text
@@ -115,7 +118,8 @@ impl MapMemory {
         let used = self.used();
         self.short.store(u64::from(self.is_crowded()), Ordering::Release);
         // A bound below what maps take at the least would stop every write for ever.
-        let least = if nothing_is_left && self.is_full() { used + self.bound() / 16 } else { 0 };
+        let more = (self.bound() / 16).max(LEAF_BYTES_MAX);
+        let least = if nothing_is_left && self.is_full() { used + more } else { 0 };
         if least > 0 || !self.is_crowded() {
             self.least.store(least, Ordering::Release);
         }

@@ -1,5 +1,5 @@
 use esker_format::{
-    head::{Head, HeadKind, Previous},
+    head::{Head, HeadKind, Previous, TailPiece},
     ids::{AttemptId, Hash, RunId, VolumeId},
     names,
     property::Properties,
@@ -9,6 +9,7 @@ use esker_io::sync::Arc;
 use super::Read;
 use crate::{
     EngineError,
+    core::heads::HeadFacts,
     pool::{Pool, tests::new_pool},
     testing::{Store, block_on},
 };
@@ -177,4 +178,16 @@ fn a_damaged_head_is_an_error_and_not_passed_over() {
     chain.store.replace(&name, heads[1].head.encode());
     let refused = block_on(chain.pool.newest_head(chain.volume())).unwrap_err();
     assert!(matches!(refused, EngineError::Damaged { .. }), "{refused}");
+}
+
+/// The head that says so copies what the one before it named.
+#[test]
+fn a_deleted_volume_needs_no_pieces() {
+    let chain = Chain::new();
+    let named = |head| TailPiece { head, first_sequence: 1, last_sequence: 1, bytes: 1, hash: Hash([0; 32]) };
+    let oldest = |kind| {
+        let head = Head { number: 9, kind, pieces: vec![named(4), named(7)], ..chain.first.clone() };
+        HeadFacts::of(&head).oldest_piece
+    };
+    assert_eq!((oldest(HeadKind::Claim), oldest(HeadKind::Deleted)), (Some(4), None));
 }

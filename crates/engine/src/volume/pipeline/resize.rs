@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Result,
     commit::{Chain, Change},
+    reclaim::Sent,
 };
 
 /// A resize that was begun.
@@ -80,16 +81,19 @@ impl Pipeline {
     fn commit_size(&mut self, mut chain: Chain, size_bytes: u64) {
         let volume = self.volume.clone();
         self.commit = Some(Box::pin(async move {
-            let mut held = Vec::new();
             let outcome = match write_root(&volume, StoredMap::of(chain.newest()), size_bytes).await {
                 Ok(resized) => {
-                    held.extend(resized.held.clone());
+                    let sent = Sent::new(resized.held.clone());
                     let change = Change { resized: Some(resized), ..Change::none(HeadKind::Data) };
-                    chain.commit(volume.pool.world(), change, || volume.gives_up()).await
+                    let outcome = chain.commit(volume.pool.world(), change, || volume.gives_up()).await;
+                    if outcome.is_ok() {
+                        sent.settled();
+                    }
+                    outcome
                 }
                 Err(error) => Err(error),
             };
-            Box::new(CommitEnd { chain, outcome, done: Vec::new(), root: None, resized: true, held })
+            Box::new(CommitEnd { chain, outcome, done: Vec::new(), root: None, resized: true })
         }));
     }
 }

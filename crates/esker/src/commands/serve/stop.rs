@@ -69,7 +69,7 @@ fn abandoned(failed: Vec<(String, esker_engine::EngineError)>, daemon: &Daemon) 
     let left = size::show(daemon.dirty_bytes());
     let names: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
     let _ = complain(&format!(
-        "given up: {left} of the log is not in the store ({}); it stays in the local directory for the next start",
+        "given up: {left} of the log is in no segment in the store ({}); it stays in the local directory for the next start",
         if names.is_empty() { "volumes still draining".to_owned() } else { names.join(", ") }
     ));
     Drained::NotAll

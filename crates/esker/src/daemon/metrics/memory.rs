@@ -7,7 +7,7 @@ pub(super) const METRICS: &[Metric] = &[
         "esker_dirty_bytes",
         Gauge,
         &[],
-        "Log bytes of all volumes that the store does not hold yet",
+        "Log bytes of all volumes that no segment in the store holds yet; pieces may",
         |look| one(look.dirty_bytes as f64),
     ),
     metric("esker_dirty_bound_bytes", Gauge, &[], "At so many, writes to all volumes wait", |look| {
