@@ -11,7 +11,7 @@
 //! 3. LIST once more: a higher number means that the claim is void (rule H2), start again at 1.
 //!
 //! A commit, in numbered steps:
-//! 1. The objects that the head names are in the store: only [`Uploaded`] ones can be named (invariant 2).
+//! 1. The objects that the head names are in the store: only [`Uploaded`] ones can be named (I5).
 //! 2. PUT the next number, create-only, settled (rule H4). At most one head PUT is outstanding (rule H1): the
 //!    chain is borrowed while one is.
 //! 3. Somebody else's head there means that this run is not the writer any more.

@@ -301,7 +301,7 @@ impl Log {
                 Ok(())
             }
             Err(error) => {
-                // Invariant I11: the pages may be marked clean now, so a later sync would lie.
+                // I11: the pages may be marked clean now, so a later sync would lie.
                 let stopped = self.stopped(&error.to_string());
                 self.appender.lock().poison(stopped.clone());
                 syncing.failed = Some(stopped.clone());

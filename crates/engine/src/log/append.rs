@@ -341,7 +341,7 @@ impl Log {
             }
             let synced = self.synced.load(Ordering::Acquire);
             outcome = appender.write(&rest[..fitting], synced, at_ms, positions).map_err(|error| {
-                // Part of the batch may be in the file: nothing may follow it (invariant I11).
+                // Part of the batch may be in the file: nothing may follow it (I11).
                 let stopped = self.stopped(&error.to_string());
                 appender.poison(stopped.clone());
                 stopped

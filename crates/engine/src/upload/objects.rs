@@ -12,7 +12,7 @@ use esker_io::World;
 use super::{Settled, settle};
 use crate::{EngineError, Result, commit::Uploaded};
 
-/// Uploads a segment. What it returns is the only thing that a head can name (invariant 2).
+/// Uploads a segment. What it returns is the only thing that a head can name (I5).
 pub(crate) async fn segment(
     world: &World,
     index: &SegmentIndex,

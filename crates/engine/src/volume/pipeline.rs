@@ -166,7 +166,7 @@ impl Pipeline {
         }
     }
 
-    /// After a fail-stop nothing more is taken out of this log (invariant I11). A volume that drains goes on.
+    /// After a fail-stop nothing more is taken out of this log (I11). A volume that drains goes on.
     fn check_stopped(&self) -> Result<()> {
         match &*self.volume.status.lock() {
             super::Status::Failed(error) => Err(error.clone()),

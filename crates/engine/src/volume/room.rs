@@ -14,7 +14,7 @@
 //! 3. While it waits the pipeline seals at once, as when the daemon's dirty bound is near.
 //! 4. When there is space, from whomever, the next try finds it. Nothing has to be opened again.
 //! 5. A failed write *into* a chunk is no full disk but a broken promise: its space was reserved. That stops the volume
-//!    (invariant I11).
+//!    (I11).
 
 use std::time::Duration;
 
