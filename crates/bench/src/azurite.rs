@@ -3,24 +3,20 @@
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::Command,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-const START_MAX: Duration = Duration::from_secs(60);
+use crate::loopback::Loopback;
+
 const CONTAINER: &str = "esker-test";
 const ACCOUNT: &str = "devstoreaccount1";
 /// The account's key, the same in every Azurite; no secret.
 const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// A server; killed when dropped.
-pub struct Azurite {
-    child: Child,
-    port: u16,
-    _directory: tempfile::TempDir,
-}
+pub struct Azurite(Loopback);
 
 impl Azurite {
     /// Where it is installed: `ESKER_AZURITE`, or where `cargo xtask ci` puts it.
@@ -36,19 +32,12 @@ impl Azurite {
     pub fn start(installed: &Path) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let child = Command::new("node")
-            .arg(installed.join("node_modules/azurite/dist/src/blob/main.js"))
+        let mut node = Command::new("node");
+        node.arg(installed.join("node_modules/azurite/dist/src/blob/main.js"))
             .args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--location"])
             .arg(directory.path())
-            .args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"])
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("start node")?;
-        let server = Self { child, port, _directory: directory };
-        server.wait_until_it_answers()?;
+            .args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"]);
+        let server = Self(Loopback::start(&mut node, directory, port)?);
         let made = Command::new("node")
             .arg(installed.join("container.js"))
             .args([&server.endpoint(), ACCOUNT, KEY, CONTAINER])
@@ -57,19 +46,8 @@ impl Azurite {
         Ok(server)
     }
 
-    fn wait_until_it_answers(&self) -> Result<()> {
-        let begun = Instant::now();
-        while begun.elapsed() < START_MAX {
-            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        bail!("Azurite did not open port {} within {START_MAX:?}", self.port)
-    }
-
     fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}/{ACCOUNT}", self.port)
+        format!("http://127.0.0.1:{}/{ACCOUNT}", self.0.port)
     }
 
     /// A pool URL below `prefix`.
@@ -87,13 +65,5 @@ impl Azurite {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec()
-    }
-}
-
-impl Drop for Azurite {
-    fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

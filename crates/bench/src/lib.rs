@@ -12,6 +12,7 @@ pub mod fio;
 pub mod histogram;
 pub mod jobs;
 pub mod load;
+mod loopback;
 pub mod perf;
 pub mod process;
 pub mod proxy;

@@ -3,21 +3,18 @@
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::Command,
+    time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-const START_MAX: Duration = Duration::from_secs(60);
+use crate::loopback::Loopback;
+
 const BUCKET: &str = "esker-test";
 
 /// A server; killed when dropped.
-pub struct Seaweed {
-    child: Child,
-    port: u16,
-    _directory: tempfile::TempDir,
-}
+pub struct Seaweed(Loopback);
 
 impl Seaweed {
     /// The `weed` program of this checkout: `ESKER_WEED`, or where `cargo xtask ci` puts it.
@@ -33,8 +30,8 @@ impl Seaweed {
     pub fn start(program: &Path) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let ports = free_ports(5)?;
-        let child = Command::new(program)
-            .arg("mini")
+        let mut weed = Command::new(program);
+        weed.arg("mini")
             .arg(format!("-dir={}", directory.path().display()))
             .args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false"])
             .args(["-s3.port.iceberg=0", "-s3.port.lance=0"])
@@ -45,34 +42,16 @@ impl Seaweed {
             .arg(format!("-admin.port={}", ports[4]))
             .env("AWS_ACCESS_KEY_ID", "key")
             .env("AWS_SECRET_ACCESS_KEY", "secret")
-            .env("S3_BUCKET", BUCKET)
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("start {}", program.display()))?;
-        let server = Self { child, port: ports[0], _directory: directory };
-        server.wait_until_it_answers()?;
+            .env("S3_BUCKET", BUCKET);
+        let server = Self(Loopback::start(&mut weed, directory, ports[0])?);
+        // The port opens a moment before the bucket is there.
+        std::thread::sleep(Duration::from_secs(3));
         Ok(server)
-    }
-
-    fn wait_until_it_answers(&self) -> Result<()> {
-        let begun = Instant::now();
-        while begun.elapsed() < START_MAX {
-            if std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                // The port opens a moment before the bucket is there.
-                std::thread::sleep(Duration::from_secs(3));
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        bail!("SeaweedFS did not open port {} within {START_MAX:?}", self.port)
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        (Ipv4Addr::LOCALHOST, self.0.port).into()
     }
 
     /// A pool URL below `prefix`.
@@ -82,7 +61,7 @@ impl Seaweed {
 
     /// The environment that a client needs.
     pub fn environment(&self) -> Vec<(String, String)> {
-        let endpoint = format!("http://127.0.0.1:{}", self.port);
+        let endpoint = format!("http://127.0.0.1:{}", self.0.port);
         [
             ("AWS_ACCESS_KEY_ID", "key"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
@@ -92,14 +71,6 @@ impl Seaweed {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec()
-    }
-}
-
-impl Drop for Seaweed {
-    fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

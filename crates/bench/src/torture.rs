@@ -16,10 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::daemon::Daemon;
-use writer::{History, Random, Target, Writer, verify_answered};
+use writer::{History, Random, Target, Writer, join, verify_answered};
 
 const WRITERS: u64 = 4;
 /// Blocks that are written: small enough that blocks are overwritten often.
@@ -236,12 +236,9 @@ fn write_until_killed(
         stop.store(true, Ordering::Release);
         let killed = Instant::now();
         daemon.kill()?;
-        for writer in writers {
-            let Ok(counted) = writer.join() else { bail!("a writer panicked") };
-            let (writes, flushes) = counted?;
-            outcome.writes += writes;
-            outcome.flushes += flushes;
-        }
+        let (writes, flushes) = join(writers)?;
+        outcome.writes += writes;
+        outcome.flushes += flushes;
         Ok(killed)
     })
 }

@@ -24,7 +24,7 @@ use crate::{
     daemon::Daemon,
     proxy::{Proxy, Sky},
     seaweed::Seaweed,
-    torture::writer::{History, Random, Target, Writer, verify_answered},
+    torture::writer::{History, Random, Target, Writer, join, verify_answered},
 };
 
 /// The volumes: their names and durabilities.
@@ -235,12 +235,9 @@ impl Run<'_> {
             sleep(life / 2);
             stop.store(true, Ordering::Release);
             daemon.kill()?;
-            for writer in writers {
-                let Ok(counted) = writer.join() else { bail!("a writer panicked") };
-                let (writes, flushes) = counted?;
-                outcome.writes += writes;
-                outcome.flushes += flushes;
-            }
+            let (writes, flushes) = join(writers)?;
+            outcome.writes += writes;
+            outcome.flushes += flushes;
             Ok(())
         })
     }

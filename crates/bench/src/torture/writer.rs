@@ -3,10 +3,11 @@
 use std::{
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
+    thread::ScopedJoinHandle,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     block::{self, BLOCK_BYTES},
@@ -96,6 +97,17 @@ pub(crate) struct Writer<'a> {
     next_cookie: u64,
     writes: u64,
     flushes: u64,
+}
+
+/// Waits for writers that were stopped: their writes and flushes that were acknowledged.
+pub(crate) fn join(writers: Vec<ScopedJoinHandle<'_, Result<(u64, u64)>>>) -> Result<(u64, u64)> {
+    let mut all = (0, 0);
+    for writer in writers {
+        let Ok(counted) = writer.join() else { bail!("a writer panicked") };
+        let (writes, flushes) = counted?;
+        all = (all.0 + writes, all.1 + flushes);
+    }
+    Ok(all)
 }
 
 impl<'a> Writer<'a> {
