@@ -30,7 +30,7 @@ use esker_io::{Bug, World, planted};
 use crate::{
     EngineError, Result,
     pool::{Newest, Pool},
-    reclaim::InFlight,
+    reclaim::{InFlight, Sent},
     upload::{Settled, settle},
 };
 
@@ -65,12 +65,14 @@ pub(crate) struct Change {
     pub(crate) piece: Option<CutPiece>,
     /// Another size, alone.
     pub(crate) resized: Option<Resized>,
+    /// The segments and packs that the head will name.
+    pub(crate) held: Vec<Arc<InFlight>>,
 }
 
 impl Change {
     /// A head of this kind that changes nothing.
     pub(crate) fn none(kind: HeadKind) -> Self {
-        Self { kind, segments: Vec::new(), root: None, piece: None, resized: None }
+        Self { kind, segments: Vec::new(), root: None, piece: None, resized: None, held: Vec::new() }
     }
 }
 
@@ -117,13 +119,15 @@ impl Chain {
     pub(crate) async fn commit(
         &mut self,
         world: &World,
-        change: Change,
+        mut change: Change,
         give_up: impl Fn() -> bool,
     ) -> Result<()> {
+        let sent = Sent::new(std::mem::take(&mut change.held));
         let head = self.next(world, change);
         let (encoded, hash) = encode(&head);
         match settle_head(world, &head, encoded, give_up).await? {
             Settled::Ours => {
+                sent.settled();
                 // Its bytes are in the store; nobody asks for them here.
                 self.newest = Head { piece: Vec::new(), ..head };
                 self.hash = hash;

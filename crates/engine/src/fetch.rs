@@ -12,7 +12,6 @@ mod frames;
 mod index;
 mod kept;
 mod page;
-mod permits;
 mod plan;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -37,12 +36,12 @@ use crate::{
     EngineError, Result,
     ahead::{Promise, Totals},
     cache::{Cache, DiskCache, DiskUsage, Footprint},
+    permits::Permits,
 };
 use before::Stretch;
 use flight::Flights;
 use index::Opened;
 use page::{CachedPage, PageKey};
-use permits::Permits;
 use plan::FrameKey;
 
 /// The most bytes that one GET asks for.

@@ -17,6 +17,7 @@ pub mod fetch;
 pub mod host;
 mod log;
 mod pace;
+mod permits;
 mod pieces;
 pub mod pool;
 pub mod reclaim;

@@ -13,7 +13,8 @@ use esker_format::{
 use esker_io::{StoreErrorKind, sync::Arc};
 use futures_util::future::{join, join_all};
 
-use super::{Fetcher, GET_BYTES_MAX, GETS_IN_FLIGHT_MAX, Part, permits::Permits};
+use super::{Fetcher, GET_BYTES_MAX, GETS_IN_FLIGHT_MAX, Part};
+use crate::permits::Permits;
 use crate::{
     EngineError,
     checkpoint::PageSource,

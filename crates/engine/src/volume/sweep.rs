@@ -79,9 +79,9 @@ impl Maps {
                 turns += esker_io::run(cpu, move || volume.sweep()).await;
             }
         }
+        // Each of them is asked, so that each knows where this sweep ended.
         let left = volumes.iter().filter(|volume| !volume.is_swept_in_root()).count();
-        let nothing_is_left = left == 0;
-        self.memory.swept(nothing_is_left);
+        self.memory.swept(left == 0);
         if self.memory.is_short() {
             volumes
                 .iter()

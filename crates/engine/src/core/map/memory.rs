@@ -2,7 +2,7 @@
 
 use esker_io::sync::{
     Arc, Event,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// What a map may take when nobody says otherwise.
@@ -25,7 +25,7 @@ pub struct MapMemory {
     /// What no sweep can take away though roots hold everything: the bound gives way to that.
     least: AtomicU64,
     /// The last sweep has left more than it should.
-    short: AtomicU64,
+    short: AtomicBool,
     loaded: AtomicU64,
     evicted: AtomicU64,
     waits: AtomicU64,
@@ -42,7 +42,7 @@ impl MapMemory {
             used: AtomicU64::new(0),
             bound: AtomicU64::new(bound),
             least: AtomicU64::new(0),
-            short: AtomicU64::new(0),
+            short: AtomicBool::new(false),
             loaded: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             waits: AtomicU64::new(0),
@@ -110,13 +110,13 @@ impl MapMemory {
 
     /// Whether a sweep could not make room, so that more has to get into roots first.
     pub(crate) fn is_short(&self) -> bool {
-        self.short.load(Ordering::Acquire) > 0 && self.is_crowded()
+        self.short.load(Ordering::Acquire) && self.is_crowded()
     }
 
     /// Learns how a sweep of all maps ended.
     pub(crate) fn swept(&self, nothing_is_left: bool) {
         let used = self.used();
-        self.short.store(u64::from(self.is_crowded()), Ordering::Release);
+        self.short.store(self.is_crowded(), Ordering::Release);
         // A bound below what maps take at the least would stop every write for ever.
         let more = (self.bound() / 16).max(LEAF_BYTES_MAX);
         let least = if nothing_is_left && self.is_full() { used + more } else { 0 };

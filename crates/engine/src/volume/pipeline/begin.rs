@@ -15,7 +15,6 @@ use super::{
 use crate::{
     commit::{Change, HEADS_COMMIT_MAX},
     core::policy::{self, CHECKPOINT_AT, Choice, Commit, Ready, View},
-    reclaim::Sent,
 };
 
 /// A root waits for the next commit, unless the tail has become so long.
@@ -173,20 +172,20 @@ impl Pipeline {
             self.chain = Some(chain);
             return;
         }
+        let held = done.iter().map(|done| done.held.clone());
+        let held = held.chain(root.iter().filter_map(|root| root.held.clone())).collect();
         let change = Change {
             kind: if release { HeadKind::Released } else { HeadKind::Data },
             segments: done.iter().map(|done: &Done| done.uploaded.clone()).collect(),
             root: root.clone(),
+            held,
             ..Change::none(HeadKind::Data)
         };
         let volume = self.volume.clone();
-        let held = done.iter().map(|done| done.held.clone());
-        let sent = Sent::new(held.chain(root.iter().filter_map(|root| root.held.clone())));
         self.commit = Some(Box::pin(async move {
             let world = volume.pool.world();
             let outcome = chain.commit(world, change, || volume.gives_up()).await;
             if outcome.is_ok() {
-                sent.settled();
                 apply(&volume, &mut done).await;
             }
             Box::new(CommitEnd { chain, outcome, done, root, resized: false })

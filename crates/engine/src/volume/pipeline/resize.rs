@@ -11,7 +11,6 @@ use super::{
 use crate::{
     Result,
     commit::{Chain, Change},
-    reclaim::Sent,
 };
 
 /// A resize that was begun.
@@ -83,13 +82,9 @@ impl Pipeline {
         self.commit = Some(Box::pin(async move {
             let outcome = match write_root(&volume, StoredMap::of(chain.newest()), size_bytes).await {
                 Ok(resized) => {
-                    let sent = Sent::new(resized.held.clone());
-                    let change = Change { resized: Some(resized), ..Change::none(HeadKind::Data) };
-                    let outcome = chain.commit(volume.pool.world(), change, || volume.gives_up()).await;
-                    if outcome.is_ok() {
-                        sent.settled();
-                    }
-                    outcome
+                    let held = resized.held.iter().cloned().collect();
+                    let change = Change { resized: Some(resized), held, ..Change::none(HeadKind::Data) };
+                    chain.commit(volume.pool.world(), change, || volume.gives_up()).await
                 }
                 Err(error) => Err(error),
             };

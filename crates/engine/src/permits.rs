@@ -1,4 +1,4 @@
-//! A bound on requests in flight: whoever wants to make one waits for a permit, in the order of coming.
+//! A bound on what is done at the same time: whoever wants to begin waits for a permit, in the order of coming.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use futures_channel::oneshot;
 
 /// A fixed number of permits.
 #[derive(Clone)]
-pub(super) struct Permits {
+pub(crate) struct Permits {
     state: Arc<Mutex<State>>,
 }
 
@@ -16,20 +16,20 @@ struct State {
     queue: VecDeque<oneshot::Sender<Permit>>,
 }
 
-/// The right to one request, until it is dropped.
-pub(super) struct Permit {
+/// The right to do one thing, until it is dropped.
+pub(crate) struct Permit {
     /// None once it was handed on.
     permits: Option<Permits>,
 }
 
 impl Permits {
-    pub(super) fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         assert!(count > 0, "without permits nobody ever goes on");
         Self { state: Arc::new(Mutex::new(State { free: count, queue: VecDeque::new() })) }
     }
 
     /// Waits for a permit.
-    pub(super) async fn acquire(&self) -> Permit {
+    pub(crate) async fn acquire(&self) -> Permit {
         let receiver = {
             let mut state = self.state.lock();
             if state.free > 0 {
@@ -44,7 +44,7 @@ impl Permits {
     }
 
     /// How many are free.
-    pub(super) fn free(&self) -> usize {
+    pub(crate) fn free(&self) -> usize {
         self.state.lock().free
     }
 
