@@ -10,6 +10,7 @@ mod config;
 mod disk;
 pub mod enumerate;
 mod executor;
+pub mod family;
 pub mod hunt;
 pub mod lab;
 mod machine;

@@ -23,6 +23,8 @@ pub(crate) struct Status {
     pub(crate) head: u64,
     /// Whether the store holds everything.
     pub(crate) committed: bool,
+    /// What no segment holds.
+    pub(crate) dirty_bytes: u64,
 }
 
 /// Requests, and objects that lie in the pool.
@@ -57,6 +59,7 @@ pub(crate) fn status(esker: &Path, data: &Path) -> Result<Status> {
         },
         head: number(figures, "head")?,
         committed: number(figures, "committed_sequence")? == number(figures, "sequence")?,
+        dirty_bytes: number(figures, "dirty_bytes")?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask requests`: what a load costs in requests to the store, beside what it has to cost.
 //!
 //! 4 GiB in sequence, 512 MiB of random 4 KiB blocks over them, and one block a second for a minute, none of it
-//! compressible; an idle minute, in which a clean volume must cost nothing; and the drain.
+//! compressible; until the last of that is sealed; an idle minute, in which a clean volume must cost nothing; and the drain.
 #![forbid(unsafe_code)]
 
 mod counts;
@@ -87,13 +87,21 @@ fn main() -> Result<()> {
         eprintln!("{name}");
         let begun = Instant::now();
         load.write(&mut client, written, area)?;
-        let dirty = begun.elapsed() + site.wait_until_committed()?;
+        site.wait_until(|status| status.committed, "is committed")?;
+        let dirty = begun.elapsed();
         site.wait_until_quiet()?;
         let after = site.counts()?;
         rows.push(Row::load(name, written, dirty, &before, &after));
         before = after;
     }
     drop(client);
+
+    // What the last load left in pieces becomes a segment when it is two minutes old.
+    eprintln!("until it is sealed");
+    let waited = site.wait_until(|status| status.dirty_bytes == 0, "is sealed")?;
+    let after = site.counts()?;
+    rows.push(Row::load("… sealed when it is old", 0, waited, &before, &after));
+    before = after;
 
     eprintln!("idle: {} s", settings.idle.as_secs());
     std::thread::sleep(settings.idle);
@@ -129,10 +137,11 @@ impl Site<'_> {
         Ok(counts)
     }
 
-    fn wait_until_committed(&self) -> Result<Duration> {
+    /// Waits until the status is as wanted; returns how long that took.
+    fn wait_until(&self, wanted: impl Fn(&Status) -> bool, what: &str) -> Result<Duration> {
         let begun = Instant::now();
-        while !self.status()?.committed {
-            ensure!(begun.elapsed() < PATIENCE, "not everything is committed after {PATIENCE:?}");
+        while !wanted(&self.status()?) {
+            ensure!(begun.elapsed() < PATIENCE, "not everything {what} after {PATIENCE:?}");
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(begun.elapsed())

@@ -1,0 +1,21 @@
+//! Families of volumes: whatever happens to one, the others read what they must.
+
+use std::collections::BTreeMap;
+
+use esker_sim::family;
+
+#[test]
+fn families_hold() {
+    let mut steps = BTreeMap::new();
+    let mut deleted = 0;
+    for seed in 0..100 {
+        let done = family::run(seed, 100)
+            .unwrap_or_else(|failure| panic!("{failure}\nrepeat it with: cargo xtask sim --family {seed}"));
+        deleted += done.deleted;
+        for (kind, count) in done.steps {
+            *steps.entry(kind).or_insert(0) += count;
+        }
+    }
+    println!("{steps:?}, {deleted} objects deleted");
+    assert!(deleted > 1_000, "rounds had something to delete: {deleted}");
+}
