@@ -73,6 +73,16 @@ impl Daemon for Fake {
         Box::pin(async { Ok(a_volume(name)) })
     }
 
+    fn history(self: Arc<Self>, name: String) -> Answer<api::History> {
+        let history = api::Setting { value: "1h".into(), source: api::Source::BuiltIn };
+        Box::pin(async { Ok(api::History { name, history, points: Vec::new() }) })
+    }
+
+    fn rewind(self: Arc<Self>, _name: String, request: api::RewindVolume) -> Answer<api::Rewound> {
+        assert_eq!((request.to, request.new.as_deref()), (api::Target::Head(7), Some("other")));
+        fail(ErrorKind::NotFound, "head 7 is gone")
+    }
+
     fn reclaim(self: Arc<Self>, request: api::ReclaimPool) -> Answer<api::Reclaimed> {
         assert!(request.dry_run);
         fail(ErrorKind::Invalid, "not alone")

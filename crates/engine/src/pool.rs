@@ -18,7 +18,7 @@ use esker_format::{
 };
 use esker_io::World;
 
-pub use heads::Newest;
+pub use heads::{Newest, Point, state_at};
 pub use names::NamedVolume;
 pub use probe::{ProbeLine, probe};
 

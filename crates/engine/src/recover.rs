@@ -32,7 +32,7 @@ use crate::{
     commit::{self, Chain, Claim, Intent, Owner},
     core::{
         fold::{Place, check_runs},
-        heads::HeadFacts,
+        heads::{HeadFacts, Keep},
         map::Map,
     },
     log::{
@@ -75,6 +75,12 @@ pub struct Opening {
 impl Opening {
     fn directory(&self) -> LogDirectory {
         LogDirectory { volume: self.volume, chunk_bytes: self.limits.chunk_bytes }
+    }
+
+    fn heads(&self, newest: &Newest) -> Heads {
+        let history = effective(&newest.head.properties, &self.pool.record().properties).history;
+        let keep = Keep { heads: self.limits.heads_kept, history };
+        Heads::new(&newest.numbers, &newest.strays, keep)
     }
 }
 
@@ -163,6 +169,7 @@ pub fn effective(volume: &Properties, pool: &Properties) -> Effective {
         durability: inherited.durability_or_built_in(),
         compression: inherited.compression_or_built_in(),
         on_lag: inherited.on_lag_or_built_in(),
+        history: inherited.history_or_built_in(),
     }
 }
 
@@ -218,7 +225,7 @@ fn fresh_log(opening: &Opening) -> LogId {
 /// A volume with too many heads can be claimed by nobody (rule H8), and only its owner thins them: so whoever
 /// opens one may remove what every owner could.
 async fn thin_heads(opening: &Opening, newest: &Newest) -> Result<bool> {
-    let mut heads = Heads::new(&newest.numbers, &newest.strays, opening.limits.heads_kept);
+    let mut heads = opening.heads(newest);
     let before = heads.count();
     while heads.count() >= commit::HEADS_MAX && heads.pass(&opening.pool, opening.volume).await? > 0 {}
     Ok(heads.count() < before)
@@ -274,7 +281,7 @@ async fn start(
     let writer = Writer::new(started, opening.ids.clone(), opening.limits, committed);
     let pool = opening.pool.clone();
     let volume = Volume::new(identity(&pool, &opening.name, &head), pool, map, Some(writer));
-    let mut heads = Heads::new(&newest.numbers, &newest.strays, opening.limits.heads_kept);
+    let mut heads = opening.heads(newest);
     heads.written(HeadFacts::of(&head));
     let pipeline = Pipeline::new(volume.clone(), PipelineStart { chain, heads, tail, sealed });
     let directory = opening.directory();

@@ -20,7 +20,7 @@ use esker_format::{
     BLOCK_BYTES,
     chunk::CHUNK_BYTES,
     ids::VolumeId,
-    property::{Compression, Durability, OnLag},
+    property::{Compression, Durability, History, OnLag},
 };
 use esker_io::sync::{
     Event, Mutex, Sharded,
@@ -59,6 +59,8 @@ pub struct Effective {
     pub compression: Compression,
     /// What happens while the store lags behind.
     pub on_lag: OnLag,
+    /// How long old heads stay reachable.
+    pub history: History,
 }
 
 /// Bounds of one volume.

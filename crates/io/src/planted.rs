@@ -16,6 +16,8 @@ pub enum Bug {
     UnclearIsDone,
     /// H5: any local log is replayed.
     AnyLogReplayed,
+    /// H5: a rewind names the log that the state of before was made from.
+    OldLogRewound,
     /// W1: a record is written after its successor was acknowledged.
     HoleBelowAck,
     /// W2: an older epoch is read past the point where the next one began.
@@ -44,6 +46,10 @@ pub enum Bug {
     PiecesUnderLog,
     /// H7: heads are deleted though the newest one names their pieces.
     PiecesDeleted,
+    /// The property `history` is ignored: no head is too old.
+    HistoryIgnored,
+    /// A head is as old as the time since it was written, the newest too.
+    NewestExpired,
     /// H8: a tail may name any number of pieces.
     TailUnbounded,
     /// W11: writes go on however far the store is behind.

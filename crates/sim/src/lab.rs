@@ -20,7 +20,7 @@ use esker_format::{
     ids::{AttemptId, DirectoryId, PoolId},
     names,
     pool::PoolRecord,
-    property::{Compression, Durability, OnLag, Properties},
+    property::{Compression, Durability, History, OnLag, Properties},
 };
 
 use self::{book::Book, size::Size};
@@ -67,6 +67,8 @@ pub struct Setup {
     pub durability: Durability,
     /// What happens while the store lags.
     pub on_lag: OnLag,
+    /// How long old heads stay reachable.
+    pub history: History,
     /// Bounds of each opening.
     pub limits: Limits,
     /// Bytes of each site's disk cache; 0 for none.
@@ -90,6 +92,7 @@ impl Default for Setup {
             size_bytes: 1 << 20,
             durability: Durability::Bounded { seconds: 1 },
             on_lag: OnLag::Alarm,
+            history: History::default(),
             limits: small_limits(),
             disk_cache_bytes: 0,
             compression: Compression::Lz4,
@@ -211,9 +214,13 @@ impl Lab {
 
     /// Creates a volume, from the auditor's host.
     pub fn create_volume(&mut self, name: &'static str) -> Outcome {
-        let Setup { size_bytes: size, durability, compression, on_lag, .. } = self.setup;
-        let properties =
-            Properties { durability: Some(durability), compression: Some(compression), on_lag: Some(on_lag) };
+        let Setup { size_bytes: size, durability, compression, on_lag, history, .. } = self.setup;
+        let properties = Properties {
+            durability: Some(durability),
+            compression: Some(compression),
+            on_lag: Some(on_lag),
+            history: Some(history),
+        };
         self.audit(async move |pool: Arc<Pool>| {
             pool.create_volume(name, size, properties).await.map(drop).map_err(|error| error.to_string())
         })

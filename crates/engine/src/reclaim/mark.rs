@@ -13,6 +13,7 @@ use esker_format::{
     ids::{PackId, RunId, VolumeId},
     names,
     page::{Child, Page, PageRef},
+    property::History,
 };
 use esker_io::{Bug, planted};
 use futures_util::{StreamExt, stream};
@@ -21,6 +22,7 @@ use crate::{
     EngineError, Result, checkpoint,
     core::fold::{Place, check_page},
     pool::Pool,
+    recover::effective,
     volume::blocks_of,
 };
 
@@ -34,6 +36,7 @@ const HEADS_AT_ONCE: usize = 16;
 pub(super) struct Newest {
     pub(super) kind: HeadKind,
     pub(super) run: RunId,
+    pub(super) history: History,
     /// Numbers below or above it that no history goes through.
     strays: Vec<u64>,
 }
@@ -60,6 +63,11 @@ impl Mark {
         listed.iter().all(|(volume, numbers)| numbers.iter().all(|number| seen(*volume, *number)))
     }
 
+    /// The numbers of a volume's heads that were looked at, ascending.
+    pub(super) fn numbers(&self, volume: VolumeId) -> impl Iterator<Item = u64> {
+        self.heads.range((volume, 0)..=(volume, u64::MAX)).map(|(_, number)| *number)
+    }
+
     /// Pages that were read.
     pub(super) fn pages(&self) -> u64 {
         self.pages.len() as u64
@@ -78,7 +86,8 @@ impl Mark {
                 Ok(None) => all_seen = false,
                 Ok(Some(newest)) => {
                     let (kind, run) = (newest.head.kind, newest.head.run);
-                    self.newest.insert(*volume, Newest { kind, run, strays: newest.strays });
+                    let history = effective(&newest.head.properties, &pool.record().properties).history;
+                    self.newest.insert(*volume, Newest { kind, run, history, strays: newest.strays });
                 }
             }
         }

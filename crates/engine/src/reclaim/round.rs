@@ -38,17 +38,21 @@ use esker_format::{
     head::HeadKind,
     ids::{RunId, VolumeId},
     names::{self, ObjectName},
+    property::History,
 };
 use esker_io::{Bug, planted};
 use futures_util::{StreamExt, stream};
 
 use super::{
     mark::{Listed, Mark},
-    waiting,
+    released, waiting,
 };
 use crate::{
     EngineError, Result,
-    core::grace::{self, BRAKE_PERCENT},
+    core::{
+        grace::{self, BRAKE_PERCENT},
+        heads::Keep,
+    },
     pool::Pool,
 };
 
@@ -117,8 +121,10 @@ pub struct Report {
     pub due: Class,
     /// Deleted.
     pub deleted: Class,
-    /// Heads of deleted volumes that were deleted.
+    /// Heads that were deleted: of deleted volumes, and of released ones those that are older than the history.
     pub heads_deleted: u64,
+    /// How long until a head of a released volume is older than that.
+    pub next_expiry: Option<Duration>,
 }
 
 /// Who makes a round.
@@ -177,6 +183,9 @@ impl Round<'_> {
         self.save(kept, known)?;
         self.brake(verdict.due.len() as u64, listed.len() as u64)?;
         self.delete_heads(&mark, &mut report).await?;
+        let expired = released::expire(self.pool, &mark, self.stop).await;
+        report.heads_deleted += expired.heads;
+        report.next_expiry = expired.next;
         if !verdict.due.is_empty() {
             let left = self.delete(verdict.due, &mut report).await;
             report.due = Class::of(&left);
@@ -325,7 +334,8 @@ impl Round<'_> {
         let deleted = mark.newest.iter().filter(|(_, newest)| newest.kind == HeadKind::Deleted);
         for (volume, _) in deleted {
             let newest = self.pool.newest_head(*volume).await?;
-            let mut heads = super::Heads::new(&newest.numbers, &newest.strays, 1);
+            let keep = Keep { heads: 1, history: History::default() };
+            let mut heads = super::Heads::new(&newest.numbers, &newest.strays, keep);
             loop {
                 let gone = heads.pass(self.pool, *volume).await? as u64;
                 report.heads_deleted += gone;

@@ -19,6 +19,8 @@ use crate::{
 
 /// A root waits for the next commit, unless the tail has become so long.
 const ROOT_WAITS_BELOW: usize = TAIL_SEGMENTS_MAX / 4 * 3;
+/// How often it is asked at least whether a head is older than the history, as long as there is one that will be.
+const EXPIRY_LOOK_MS: u64 = 3_600_000;
 
 impl Pipeline {
     /// Begins every seal that the policy wants now; returns what it saw last.
@@ -118,9 +120,13 @@ impl Pipeline {
         }
     }
 
-    /// Thins the heads after each commit, and as long as there are too many.
+    /// Thins the heads after each commit, when one is older than the history, and as long as there are too many.
     pub(super) fn begin_reclaim(&mut self) {
-        if self.written.is_empty() && !self.too_many_heads() {
+        let expires_ms = self.heads.as_ref().and_then(|heads| heads.expires_ms());
+        let wait_ms = expires_ms.map(|at| at.saturating_sub(self.world().clock.wall_ms()));
+        if self.written.is_empty() && !self.too_many_heads() && wait_ms != Some(0) {
+            // The clock that says so may be set meanwhile: it is asked now and then.
+            wait_ms.into_iter().for_each(|ms| self.look_again_after(ms.min(EXPIRY_LOOK_MS)));
             return;
         }
         let Some(mut heads) = self.heads.take() else { return };
