@@ -83,13 +83,14 @@ fn of_seconds(seconds: u32) -> Keep {
 }
 
 /// The last head before each instant of the history is away from it by no more than so much of its age, in thousandths.
-fn expect_near(heads: &[HeadFacts], now_ms: u64, keep: Keep, thousandths: u64) {
+fn expect_near(heads: &[HeadFacts], (now_ms, interval_ms): (u64, u64), keep: Keep, thousandths: u64) {
     for age_ms in (0..keep.history.ms()).step_by(7_000) {
         let instant = now_ms - age_ms;
         let before = heads.iter().rev().find(|head| head.written_ms <= instant);
         let away = instant - before.unwrap_or_else(|| panic!("nothing is {age_ms} ms old")).written_ms;
-        // Beyond the newest heads nothing is nearer than the first tier is wide.
-        assert!(away <= (age_ms * thousandths / 1_000).max(10_000), "{away} at an age of {age_ms} ms");
+        // Nothing is nearer than the heads were, or than the first tier is wide.
+        let least = interval_ms.max(INTERVAL_MS);
+        assert!(away <= (age_ms * thousandths / 1_000).max(least), "{away} at an age of {age_ms} ms");
     }
 }
 
@@ -98,7 +99,7 @@ fn every_instant_of_the_history_has_a_head_near_it() {
     for (seconds, interval_ms, thousandths) in [(3_600, 1_000, 27), (86_400, 5_000, 50), (86_400 * 7, 60_000, 60)] {
         let (keep, count) = (of_seconds(seconds), u64::from(seconds) * 1_200 / interval_ms);
         let heads = left_of(count, keep, |number| number * interval_ms, |_| None);
-        expect_near(&heads, count * interval_ms, keep, thousandths);
+        expect_near(&heads, (count * interval_ms, interval_ms), keep, thousandths);
         let oldest = heads[0].written_ms;
         assert!(oldest >= count * interval_ms - keep.history.ms() * 11 / 10, "older than the history");
     }
