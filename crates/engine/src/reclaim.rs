@@ -139,7 +139,10 @@ impl Heads {
             keep.history = History::of_seconds(3_650 * 86_400).unwrap_or_default();
         }
         if planted(Bug::ClaimDeleted) {
-            return facts[..facts.len().saturating_sub(keep.heads)].iter().map(|facts| facts.number).collect();
+            return facts[..facts.len().saturating_sub(keep.heads)]
+                .iter()
+                .map(|facts| facts.number)
+                .collect();
         }
         let mut gone = deletable(facts, keep, now_ms);
         if planted(Bug::NewestExpired) {

@@ -65,7 +65,9 @@ mod tests {
         assert_eq!(parse("14:00", NOW_MS), time(NOW_MS - 1_800_000));
         assert_eq!(parse("2026-11-21T15:30:00+01:00", NOW_MS), time(NOW_MS));
         assert_eq!(parse("3650d ago", 5), time(0));
-        for wrong in ["", "@", "@A", "ago", "-", "ten", "25:00", "99999999999999999999", "1h30m ago", "2026-11-21"] {
+        for wrong in
+            ["", "@", "@A", "ago", "-", "ten", "25:00", "99999999999999999999", "1h30m ago", "2026-11-21"]
+        {
             assert!(parse(wrong, NOW_MS).is_err(), "{wrong}");
         }
     }

@@ -8,6 +8,7 @@ mod book;
 mod cache;
 mod change;
 mod check;
+mod history;
 mod open;
 mod probe;
 mod reclaim;
@@ -23,6 +24,7 @@ use esker_format::{
     property::{Compression, Durability, History, OnLag, Properties},
 };
 
+pub use self::history::Kept;
 use self::{book::Book, size::Size};
 use crate::{Config, Halt, Host, Loss, Machine, Prng, Survival, Task};
 
@@ -287,17 +289,6 @@ impl Lab {
     /// Lets virtual milliseconds pass.
     pub fn run_ms(&mut self, ms: u64) -> Outcome {
         self.run(Duration::from_millis(ms))
-    }
-
-    /// Lets virtual time pass, a millisecond at a time, until something is so; it has to come within a minute.
-    pub fn run_until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) -> Outcome {
-        for _ in 0..60_000 {
-            if is_so(self) {
-                return Ok(());
-            }
-            self.run_ms(1)?;
-        }
-        Err(violation(format!("{what}: not within a minute")))
     }
 
     /// Runs until a task has its answer.

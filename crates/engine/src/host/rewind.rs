@@ -20,6 +20,8 @@
 //!
 //! As a fork only 3, 4 and a birth are needed; the volume itself is only read, and may be open anywhere.
 
+use std::sync::Arc;
+
 use esker_format::{
     head::{Head, HeadKind, Lineage},
     ids::{LogId, VolumeId},
@@ -34,6 +36,8 @@ use crate::{
     birth::{Making, Pin, State, check_alive},
     commit::{self, Claim, Intent},
     pool::{Newest, Point, describe, state_at},
+    recover::Report,
+    volume::Volume,
 };
 
 /// What to go back to.
@@ -62,7 +66,9 @@ impl Host {
         let volume = self.find(name).await?;
         let points = self.pool.history(volume).await?;
         match points.last().map(|point| point.kind) {
-            Some(HeadKind::Deleted) => Err(EngineError::NotFound(format!("{} (it was deleted)", describe(name)))),
+            Some(HeadKind::Deleted) => {
+                Err(EngineError::NotFound(format!("{} (it was deleted)", describe(name))))
+            }
             _ => Ok(points),
         }
     }
@@ -90,7 +96,12 @@ impl Host {
     /// # Errors
     /// [`EngineError::Invalid`] when somebody uses the volume, or has it open elsewhere. It is as it was, then and after
     /// every other error but an unknown outcome.
-    pub async fn rewind(&self, name: &str, to: &Target, clients: &(dyn Fn() -> u64 + Sync)) -> Result<Rewound> {
+    pub async fn rewind(
+        &self,
+        name: &str,
+        to: &Target,
+        clients: &(dyn Fn() -> u64 + Sync),
+    ) -> Result<Rewound> {
         names::valid_volume_name(name)?;
         let busy = self.occupy(name)?;
         check_unused(name, clients())?;
@@ -98,28 +109,41 @@ impl Host {
             return Err(EngineError::Invalid(format!("volume {name} is open read-only here")));
         }
         let volume = self.find(name).await?;
-        let was_open = busy.volume().is_some();
-        let outcome = self.rewind_closed(&busy, name, volume, (to, clients)).await;
-        // However it went, guests get the volume back.
-        if was_open {
-            match self.open_now(name, None).await {
-                Ok((open, _)) => busy.put(Slot::Open(open)),
-                Err(error) => busy.put(Slot::Failed(error)),
-            }
-        } else if outcome.is_ok() {
+        self.drained(&busy, name, volume).await?;
+        let outcome = self.rewind_closed(name, volume, to, clients).await;
+        if busy.volume().is_none() {
             busy.forget();
+            return outcome;
         }
+        // However it went, guests get the volume back, unless somebody else has it now.
+        let opened = match &outcome {
+            Ok(_) => self.open_now(name, None).await,
+            Err(error) => self.open_ours(name, volume, error).await,
+        };
+        busy.put(opened.map_or_else(Slot::Failed, |(open, _)| Slot::Open(open)));
         outcome
+    }
+
+    /// Opens a volume again that this run gave back, and nobody took since.
+    async fn open_ours(
+        &self,
+        name: &str,
+        volume: VolumeId,
+        why: &EngineError,
+    ) -> Result<(Arc<Volume>, Report)> {
+        match self.pool.newest_head(volume).await?.head.directory == self.owner.directory {
+            true => self.open_now(name, None).await,
+            false => Err(why.clone()),
+        }
     }
 
     async fn rewind_closed(
         &self,
-        busy: &Busy<'_>,
         name: &str,
         volume: VolumeId,
-        (to, clients): (&Target, &(dyn Fn() -> u64 + Sync)),
+        to: &Target,
+        clients: &(dyn Fn() -> u64 + Sync),
     ) -> Result<Rewound> {
-        self.drained(busy, name, volume).await?;
         check_unused(name, clients())?;
         let newest = self.pool.newest_head(volume).await?;
         check_released(name, &newest.head)?;
@@ -233,7 +257,9 @@ fn check_unused(name: &str, clients: u64) -> Result<()> {
 fn check_released(name: &str, head: &Head) -> Result<()> {
     match head.kind {
         HeadKind::Released => Ok(()),
-        HeadKind::Frozen => Err(EngineError::Invalid(format!("{name} is a snapshot and stays what it is; fork it"))),
+        HeadKind::Frozen => {
+            Err(EngineError::Invalid(format!("{name} is a snapshot and stays what it is; fork it")))
+        }
         HeadKind::Deleted => Err(EngineError::NotFound(format!("volume {name} (it was deleted)"))),
         kind => Err(EngineError::Invalid(format!(
             "volume {name} is open elsewhere: its head {} is a {kind} of run {}; stop that daemon first, or go back in a \
@@ -248,5 +274,8 @@ fn moved_on(name: &str) -> EngineError {
 }
 
 fn gone(name: &str, target: &Head) -> EngineError {
-    EngineError::NotFound(format!("head {} of volume {name}, which was older than its history,", target.number))
+    EngineError::NotFound(format!(
+        "head {} of volume {name}, which was older than its history,",
+        target.number
+    ))
 }

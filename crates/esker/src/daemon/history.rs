@@ -1,8 +1,7 @@
 //! What a daemon answers about the states that a volume had, and how it goes back to one.
 
-use esker_control::{ApiError, ErrorKind, api};
-use esker_engine::{EngineError, host, pool::Point};
-use esker_format::Time;
+use esker_control::{ApiError, api};
+use esker_engine::{EngineError, host};
 
 use super::Daemon;
 use crate::{catalogue, errors};
@@ -28,22 +27,26 @@ impl Daemon {
             api::Target::Snapshot(name) => host::Target::Snapshot(name),
         };
         let served = self.host.volume(name).is_some();
-        let (has_it, rewound) = match &request.new {
+        let rewound = match &request.new {
             Some(new) => {
-                let rewound = self.host.rewind_as(name, &to, new).await;
-                (new.as_str(), rewound.map_err(failed)?)
+                let rewound = self.host.rewind_as(name, &to, new).await.map_err(failed)?;
+                // It exists from here on. If it cannot be served now, its status says why.
+                let _ = self.open_volume(new, &api::OpenVolume::default()).await;
+                rewound
             }
             None => {
                 let clients = || self.clients(name);
-                (name, self.host.rewind(name, &to, &clients).await.map_err(failed)?)
+                let rewound = self.host.rewind(name, &to, &clients).await;
+                let closed = self.host.failures().into_iter().find(|(failed, _)| failed == name);
+                if let Some((_, error)) = closed.filter(|_| served) {
+                    self.not_opened(name, &error);
+                }
+                rewound.map_err(failed)?
             }
         };
         let head = rewound.target.number;
-        tracing::info!(volume = name, head, as = has_it, "went back");
-        if (served || request.new.is_some()) && self.host.volume(has_it).is_none() {
-            // It is what it should be. If it cannot be served now, its status says why.
-            let _ = self.open_volume(has_it, &api::OpenVolume::default()).await;
-        }
+        let has_it = request.new.as_deref().unwrap_or(name);
+        tracing::info!(volume = name, head, into = has_it, "went back");
         Ok(api::Rewound {
             name: has_it.to_owned(),
             head,

@@ -96,7 +96,9 @@ fn expect_near(heads: &[HeadFacts], (now_ms, interval_ms): (u64, u64), keep: Kee
 
 #[test]
 fn every_instant_of_the_history_has_a_head_near_it() {
-    for (seconds, interval_ms, thousandths) in [(3_600, 1_000, 27), (86_400, 5_000, 50), (86_400 * 7, 60_000, 60)] {
+    for (seconds, interval_ms, thousandths) in
+        [(3_600, 1_000, 27), (86_400, 5_000, 50), (86_400 * 7, 60_000, 60)]
+    {
         let (keep, count) = (of_seconds(seconds), u64::from(seconds) * 1_200 / interval_ms);
         let heads = left_of(count, keep, |number| number * interval_ms, |_| None);
         expect_near(&heads, (count * interval_ms, interval_ms), keep, thousandths);
@@ -149,9 +151,8 @@ fn clocks_that_jump_change_no_bound() {
 #[test]
 fn heads_whose_pieces_are_needed_stay() {
     // Each names the pieces since the last multiple of 60.
-    let from = |number: u64| {
-        Some(number / 60 * 60 + 1).filter(|from| *from < number && !number.is_multiple_of(60))
-    };
+    let from =
+        |number: u64| Some(number / 60 * 60 + 1).filter(|from| *from < number && !number.is_multiple_of(60));
     for keep in [of_seconds(0), of_seconds(60), of_seconds(3_600)] {
         let heads = left_of(3_000, keep, |number| number * 5_000, from);
         for head in &heads[heads.len().saturating_sub(200)..] {

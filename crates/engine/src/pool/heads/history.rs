@@ -39,7 +39,8 @@ impl Pool {
     /// [`EngineError::NotFound`] when there is none.
     pub async fn history(&self, volume: VolumeId) -> Result<Vec<Point>> {
         let numbers = self.head_numbers(volume).await?;
-        let gets = numbers.iter().map(|number| async move { (*number, self.read_head(volume, *number).await) });
+        let gets =
+            numbers.iter().map(|number| async move { (*number, self.read_head(volume, *number).await) });
         let mut gets = stream::iter(gets.collect::<Vec<_>>()).buffered(HEADS_AT_ONCE);
         let mut heads: Vec<Read> = Vec::new();
         while let Some((number, read)) = gets.next().await {
