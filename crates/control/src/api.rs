@@ -1,6 +1,7 @@
 //! What travels, as JSON. Keys are never renamed or given another meaning; new ones may come.
 
 mod changes;
+mod history;
 mod metrics;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use changes::{
     CreateVolume, Deleted, Objects, OpenVolume, Opened, ReclaimPool, Reclaimed, ResizeVolume, Torn,
 };
+pub use history::{History, Point, RewindVolume, Rewound, Target};
 pub use metrics::{Bucket, Family, FamilyKind, Histogram, Metrics, Sample, Value};
 
 /// The daemon and what it serves.
@@ -176,6 +178,8 @@ pub struct Stored {
     pub compression: Setting,
     /// What happens while the store lags behind: alarm or stall.
     pub on_lag: Setting,
+    /// How long old states stay reachable.
+    pub history: Setting,
     /// The newest head's number.
     pub head: u64,
     /// The newest head's kind: data, claim, released.
@@ -260,6 +264,9 @@ pub struct Figures {
     /// What happens while the store lags behind: alarm or stall.
     #[serde(default)]
     pub on_lag: String,
+    /// How long old states stay reachable.
+    #[serde(default)]
+    pub history: String,
     /// Highest sequence written.
     pub sequence: u64,
     /// Highest sequence known to be durable on the local disk.

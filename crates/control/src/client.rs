@@ -81,6 +81,16 @@ impl Client {
         self.send(Method::POST, &of_volume(name, "/resize")?, Some(request)).await
     }
 
+    /// The states that a volume can go back to.
+    pub async fn history(&self, name: &str) -> Result<api::History> {
+        self.get(&of_volume(name, "/history")?).await
+    }
+
+    /// Takes a volume back, or makes a new one of a state from before.
+    pub async fn rewind(&self, name: &str, request: &api::RewindVolume) -> Result<api::Rewound> {
+        self.send(Method::POST, &of_volume(name, "/rewind")?, Some(request)).await
+    }
+
     /// Has the daemon make a round of reclaim.
     pub async fn reclaim(&self, request: &api::ReclaimPool) -> Result<api::Reclaimed> {
         self.send(Method::POST, "/v1/reclaim", Some(request)).await

@@ -10,6 +10,8 @@
 //! GET    /v1/volumes/NAME            one volume
 //! DELETE /v1/volumes/NAME            stop serving it and delete it
 //! POST   /v1/volumes/NAME/resize     give it another size; answers when a head says so
+//! GET    /v1/volumes/NAME/history    the states that it can go back to
+//! POST   /v1/volumes/NAME/rewind     go back to one, in place or as a new volume
 //! POST   /v1/reclaim                 make a round of reclaim
 //! POST   /v1/volumes/NAME/open       serve it, read-only or after a damaged log was given up from a position on
 //! ```
@@ -59,6 +61,10 @@ pub trait Daemon: Send + Sync + 'static {
     fn delete(self: Arc<Self>, name: String) -> Answer<api::Deleted>;
     /// Gives a volume that is served another size.
     fn resize(self: Arc<Self>, name: String, request: api::ResizeVolume) -> Answer<api::Volume>;
+    /// The states that a volume can go back to.
+    fn history(self: Arc<Self>, name: String) -> Answer<api::History>;
+    /// Goes back to one.
+    fn rewind(self: Arc<Self>, name: String, request: api::RewindVolume) -> Answer<api::Rewound>;
     /// Makes a round of reclaim.
     fn reclaim(self: Arc<Self>, request: api::ReclaimPool) -> Answer<api::Reclaimed>;
     /// Serves a volume.

@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     ApiError, Daemon, ErrorKind, Limits, Result,
-    api::{CreateVolume, OpenVolume, ReclaimPool, ResizeVolume},
+    api::{CreateVolume, OpenVolume, ReclaimPool, ResizeVolume, RewindVolume},
     error::ErrorBody,
     exposition::{self, exposition},
 };
@@ -31,6 +31,8 @@ enum Route {
     Volume(String),
     Open(String),
     Resize(String),
+    History(String),
+    Rewind(String),
     Reclaim,
 }
 
@@ -51,6 +53,12 @@ impl Route {
             ("volumes", Some(name), Some("resize"), None) if !name.is_empty() => {
                 Route::Resize(name.to_owned())
             }
+            ("volumes", Some(name), Some("history"), None) if !name.is_empty() => {
+                Route::History(name.to_owned())
+            }
+            ("volumes", Some(name), Some("rewind"), None) if !name.is_empty() => {
+                Route::Rewind(name.to_owned())
+            }
             _ => return None,
         };
         Some(route)
@@ -59,10 +67,10 @@ impl Route {
     /// The methods it takes, as the header `Allow` wants them.
     fn allowed(&self) -> &'static str {
         match self {
-            Route::Status | Route::Requests | Route::Metrics | Route::Exposition => "GET",
+            Route::Status | Route::Requests | Route::Metrics | Route::Exposition | Route::History(_) => "GET",
             Route::Volumes => "GET, POST",
             Route::Volume(_) => "GET, DELETE",
-            Route::Open(_) | Route::Resize(_) | Route::Reclaim => "POST",
+            Route::Open(_) | Route::Resize(_) | Route::Rewind(_) | Route::Reclaim => "POST",
         }
     }
 }
@@ -91,6 +99,7 @@ pub(crate) async fn answer(
         },
         (&Method::GET, Route::Volumes) => call(daemon.volumes()).await,
         (&Method::GET, Route::Volume(name)) => call(daemon.volume(name.clone())).await,
+        (&Method::GET, Route::History(name)) => call(daemon.history(name.clone())).await,
         (&Method::DELETE, Route::Volume(name)) => call(daemon.delete(name.clone())).await,
         (&Method::POST, Route::Volumes) => match body::<CreateVolume>(request, limits).await {
             Ok(wanted) => call(daemon.create(wanted)).await,
@@ -106,6 +115,10 @@ pub(crate) async fn answer(
         },
         (&Method::POST, Route::Resize(name)) => match body::<ResizeVolume>(request, limits).await {
             Ok(wanted) => call(daemon.resize(name.clone(), wanted)).await,
+            Err(error) => Err(error),
+        },
+        (&Method::POST, Route::Rewind(name)) => match body::<RewindVolume>(request, limits).await {
+            Ok(wanted) => call(daemon.rewind(name.clone(), wanted)).await,
             Err(error) => Err(error),
         },
         _ => {

@@ -73,6 +73,16 @@ impl Daemon for Fake {
         Box::pin(async { Ok(a_volume(name)) })
     }
 
+    fn history(self: Arc<Self>, name: String) -> Answer<api::History> {
+        let history = api::Setting { value: "1h".into(), source: api::Source::BuiltIn };
+        Box::pin(async { Ok(api::History { name, history, points: Vec::new() }) })
+    }
+
+    fn rewind(self: Arc<Self>, _name: String, request: api::RewindVolume) -> Answer<api::Rewound> {
+        assert_eq!((request.to, request.new.as_deref()), (api::Target::Head(7), Some("other")));
+        fail(ErrorKind::NotFound, "head 7 is gone")
+    }
+
     fn reclaim(self: Arc<Self>, request: api::ReclaimPool) -> Answer<api::Reclaimed> {
         assert!(request.dry_run);
         fail(ErrorKind::Invalid, "not alone")
@@ -144,12 +154,16 @@ async fn calls_and_answers() {
         durability: None,
         compression: None,
         on_lag: None,
+        history: None,
     };
     assert_eq!(client.create(&wanted).await.unwrap().name, "new");
     assert_eq!(client.delete("here").await.unwrap().deleted, "here");
     let wanted = api::OpenVolume { discard_after: Some(7), read_only: false };
     assert_eq!(client.open("here", &wanted).await.unwrap_err().kind, ErrorKind::Damaged);
     assert_eq!(client.volume("../status").await.unwrap_err().kind, ErrorKind::Invalid);
+    assert_eq!(client.history("here").await.unwrap().history.value, "1h");
+    let wanted = api::RewindVolume { to: api::Target::Head(7), new: Some("other".into()) };
+    assert_eq!(client.rewind("here", &wanted).await.unwrap_err().kind, ErrorKind::NotFound);
     // A bug of the daemon ends one call.
     assert_eq!(client.status().await.unwrap_err().kind, ErrorKind::Internal);
     assert_eq!(client.requests().await.unwrap().puts, 3);

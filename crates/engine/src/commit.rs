@@ -9,6 +9,8 @@
 //! 1. LIST, GET the newest head and its predecessor: the state to go on from.
 //! 2. PUT the next number, create-only, settled: somebody else's head there means start again at 1.
 //! 3. LIST once more: a higher number means that the claim is void (rule H2), start again at 1.
+//! A claim says what the head before it says, but for who writes. One that rewinds the volume says what an older state said,
+//! of which a pin holds all that it names, and names a log that nobody has (rule H5).
 //!
 //! A commit, in numbered steps:
 //! 1. The objects that the head names are in the store: only [`Uploaded`] ones can be named (I5).
@@ -207,11 +209,18 @@ fn carry(head: &mut Head, piece: CutPiece) {
 
 /// Why a volume is claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intent {
+pub enum Intent<'a> {
     /// To write, with this log.
     Write(LogId),
     /// To delete the volume (rule H6).
     Delete,
+    /// To go back to the state of a pin, with a log that nobody has.
+    Rewind {
+        /// The log.
+        log: LogId,
+        /// The pin's head.
+        to: &'a Head,
+    },
 }
 
 /// What came of one try to claim.
@@ -228,7 +237,7 @@ pub async fn try_claim(
     pool: &Pool,
     newest: &Newest,
     owner: Owner,
-    intent: Intent,
+    intent: Intent<'_>,
     give_up: impl Fn() -> bool,
 ) -> Result<Claim> {
     let world = pool.world();
@@ -245,8 +254,9 @@ pub async fn try_claim(
     let (kind, log) = match intent {
         Intent::Write(log) => (HeadKind::Claim, log),
         Intent::Delete => (HeadKind::Deleted, before.log),
+        Intent::Rewind { log, .. } => (HeadKind::Claim, log),
     };
-    let head = Head {
+    let mut head = Head {
         number,
         epoch: number,
         attempt: AttemptId(world.random.id()),
@@ -260,6 +270,9 @@ pub async fn try_claim(
         piece: Vec::new(),
         ..before.clone()
     };
+    if let Intent::Rewind { to, .. } = intent {
+        go_back(&mut head, before, to);
+    }
     let (encoded, hash) = encode(&head);
     if let Settled::Theirs(_) = settle_head(world, &head, encoded, give_up).await? {
         return Ok(Claim::Lost);
@@ -270,6 +283,21 @@ pub async fn try_claim(
         return Ok(Claim::Lost);
     }
     Ok(Claim::Won(Box::new(Chain { newest: head, hash })))
+}
+
+/// Gives a claim the state of a pin. Sequences are given again from there on, in a higher epoch (invariant 3).
+fn go_back(claim: &mut Head, before: &Head, to: &Head) {
+    assert_eq!(to.kind, HeadKind::Unborn, "what a pin holds stays there until it is buried (rule R8)");
+    assert!(to.pieces.is_empty(), "no head of before is named (rule H7)");
+    assert_eq!(before.kind, HeadKind::Released, "the store has all of the state before");
+    assert_ne!(claim.log, before.log, "a log from before is never replayed over it (rule H5)");
+    assert!(claim.epoch == claim.number && claim.epoch > before.epoch, "whoever rewinds is the writer");
+    claim.size_bytes = to.size_bytes;
+    claim.sequence = to.sequence;
+    claim.root = to.root;
+    claim.root_sequence = to.root_sequence;
+    claim.tail = to.tail.clone();
+    claim.pieces = Vec::new();
 }
 
 /// Deletes a volume: a claim whose head says so, and stays (rule H6).

@@ -1,20 +1,21 @@
-//! THE deleter of objects. Heads go at once: each owner thins its own ([`Heads`]). Segments and packs go in a round,
-//! with grace ([`round`]).
+//! THE deleter of objects. Heads go at once: each owner thins its own ([`Heads`]); those of volumes that nobody has go in a
+//! round ([`released`]). Segments and packs go in a round, with grace ([`round`]).
 
 mod mark;
+mod released;
 pub mod round;
 mod uses;
 mod waiting;
 
 use std::collections::BTreeMap;
 
-use esker_format::{ids::VolumeId, names};
+use esker_format::{ids::VolumeId, names, property::History};
 use esker_io::{Bug, planted};
 use futures_util::{StreamExt, stream};
 
 use crate::{
     Result,
-    core::heads::{HeadFacts, deletable},
+    core::heads::{HeadFacts, Keep, deletable, next_expiry},
     pool::Pool,
 };
 
@@ -25,6 +26,8 @@ pub(crate) use uses::{InFlight, Sent};
 const READS_IN_FLIGHT: usize = 8;
 /// Deletions in one pass, so that a pass is short; the next commit brings the next pass.
 const DELETIONS_PER_PASS: usize = 16;
+/// Heads that could not be read or deleted are tried again after so long, if nothing is committed before.
+const RETRY_MS: u64 = 60_000;
 
 /// What the owner of a volume knows of its heads.
 pub struct Heads {
@@ -32,20 +35,35 @@ pub struct Heads {
     known: BTreeMap<u64, Option<HeadFacts>>,
     /// Numbers that no history goes through (rule H3).
     strays: Vec<u64>,
-    /// How many are kept besides those that a rule keeps.
-    kept: usize,
+    keep: Keep,
+    /// When the next one is older than the history, in wall time.
+    expires_ms: Option<u64>,
 }
 
 impl Heads {
     /// The heads that a LIST showed when the volume was opened.
-    pub(crate) fn new(numbers: &[u64], strays: &[u64], kept: usize) -> Self {
+    pub(crate) fn new(numbers: &[u64], strays: &[u64], keep: Keep) -> Self {
         let known = numbers.iter().map(|number| (*number, None)).collect();
-        Self { known, strays: strays.to_vec(), kept }
+        Self { known, strays: strays.to_vec(), keep, expires_ms: None }
     }
 
-    /// This run wrote one more.
+    /// This run wrote one more, in the place of the one before.
     pub(crate) fn written(&mut self, head: HeadFacts) {
+        if !self.known.is_empty() {
+            let expires_ms = head.written_ms.saturating_add(self.keep.history.ms());
+            self.expires_ms = Some(self.expires_ms.map_or(expires_ms, |other| other.min(expires_ms)));
+        }
         self.known.insert(head.number, Some(head));
+    }
+
+    /// Nobody writes the volume any more, so what is too old has to be looked for.
+    fn expire(&mut self) {
+        self.expires_ms = Some(0);
+    }
+
+    /// When a pass is worth its while though nothing is written, in wall time.
+    pub(crate) fn expires_ms(&self) -> Option<u64> {
+        self.expires_ms
     }
 
     /// How many there are.
@@ -55,7 +73,9 @@ impl Heads {
 
     /// Deletes some of what may go; returns how many heads that were.
     pub(crate) async fn pass(&mut self, pool: &Pool, volume: VolumeId) -> Result<usize> {
-        if self.known.len() <= self.kept && self.strays.is_empty() {
+        let now_ms = pool.world().clock.wall_ms();
+        let expired = self.expires_ms.is_some_and(|at| at <= now_ms);
+        if self.known.len() <= self.keep.heads && self.strays.is_empty() && !expired {
             return Ok(0);
         }
         let before = self.count();
@@ -79,11 +99,10 @@ impl Heads {
         if planted(Bug::PiecesDeleted) {
             facts.iter_mut().for_each(|facts| facts.oldest_piece = None);
         }
-        let gone = if planted(Bug::ClaimDeleted) {
-            facts[..facts.len().saturating_sub(self.kept)].iter().map(|facts| facts.number).collect()
-        } else {
-            deletable(&facts, self.kept)
-        };
+        let gone = self.deletable(&facts, now_ms);
+        // What is too much for this pass goes in the next one.
+        let more = (gone.len() > DELETIONS_PER_PASS).then_some(now_ms);
+        self.expires_ms = more.or_else(|| next_expiry(&facts, self.keep.history, now_ms));
         let gone = gone.into_iter().filter(|number| !may_be_needed(*number, &facts, &unreadable));
         for number in gone.take(DELETIONS_PER_PASS) {
             match delete(pool, volume, number).await {
@@ -98,6 +117,9 @@ impl Heads {
             }
             self.strays.pop();
         }
+        if outcome.is_err() {
+            self.expires_ms = Some(now_ms + RETRY_MS);
+        }
         match before - self.count() {
             0 => outcome.map(|()| 0),
             deleted => {
@@ -107,6 +129,27 @@ impl Heads {
                 Ok(deleted)
             }
         }
+    }
+}
+
+impl Heads {
+    fn deletable(&self, facts: &[HeadFacts], now_ms: u64) -> Vec<u64> {
+        let mut keep = self.keep;
+        if planted(Bug::HistoryIgnored) {
+            keep.history = History::of_seconds(3_650 * 86_400).unwrap_or_default();
+        }
+        if planted(Bug::ClaimDeleted) {
+            return facts[..facts.len().saturating_sub(keep.heads)]
+                .iter()
+                .map(|facts| facts.number)
+                .collect();
+        }
+        let mut gone = deletable(facts, keep, now_ms);
+        if planted(Bug::NewestExpired) {
+            let is_old = |head: &&HeadFacts| head.written_ms.saturating_add(keep.history.ms()) <= now_ms;
+            gone.extend(facts.last().filter(is_old).map(|head| head.number));
+        }
+        gone
     }
 }
 

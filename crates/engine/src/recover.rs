@@ -27,12 +27,13 @@ use futures_util::future::{try_join, try_join_all};
 
 use crate::{
     EngineError, Result,
+    birth::check_alive,
     budget::Budget,
     checkpoint,
     commit::{self, Chain, Claim, Intent, Owner},
     core::{
         fold::{Place, check_runs},
-        heads::HeadFacts,
+        heads::{HeadFacts, Keep},
         map::Map,
     },
     log::{
@@ -40,7 +41,7 @@ use crate::{
         scan::{self, Scan},
     },
     pieces::Pieces,
-    pool::{Newest, Pool},
+    pool::{Newest, Pool, describe},
     reclaim::Heads,
     segment_ids::SegmentIds,
     volume::{
@@ -76,6 +77,12 @@ impl Opening {
     fn directory(&self) -> LogDirectory {
         LogDirectory { volume: self.volume, chunk_bytes: self.limits.chunk_bytes }
     }
+
+    fn heads(&self, newest: &Newest) -> Heads {
+        let history = effective(&newest.head.properties, &self.pool.record().properties).history;
+        let keep = Keep { heads: self.limits.heads_kept, history };
+        Heads::new(&newest.numbers, &newest.strays, keep)
+    }
 }
 
 /// An open volume, and the work that must run beside it.
@@ -105,8 +112,12 @@ pub struct Report {
 pub async fn open(opening: &Opening) -> Result<Opened> {
     for _ in 0..commit::claim_tries_max() {
         let newest = opening.pool.newest_head(opening.volume).await?;
-        if newest.head.kind == HeadKind::Deleted {
-            return Err(EngineError::NotFound(format!("volume {} (it was deleted)", opening.name)));
+        check_alive(&describe(&opening.name), &newest.head)?;
+        if newest.head.kind == HeadKind::Frozen {
+            let name = &opening.name;
+            return Err(EngineError::Invalid(format!(
+                "{name} is a snapshot; fork it: esker fork {name} NEW"
+            )));
         }
         if thin_heads(opening, &newest).await? {
             continue;
@@ -130,9 +141,7 @@ pub async fn open(opening: &Opening) -> Result<Opened> {
 pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Result<Arc<Volume>> {
     let mut newest = pool.newest_head(volume).await?;
     let (mut map, pieces) = loop {
-        if newest.head.kind == HeadKind::Deleted {
-            return Err(EngineError::NotFound(format!("volume {name} (it was deleted)")));
-        }
+        check_alive(&describe(name), &newest.head)?;
         let read_pieces = Pieces::read(&pool, &newest.head);
         let error = match try_join(committed_map(&pool, &newest.head), read_pieces).await {
             Ok(((map, _), pieces)) => break (map, pieces),
@@ -163,6 +172,7 @@ pub fn effective(volume: &Properties, pool: &Properties) -> Effective {
         durability: inherited.durability_or_built_in(),
         compression: inherited.compression_or_built_in(),
         on_lag: inherited.on_lag_or_built_in(),
+        history: inherited.history_or_built_in(),
     }
 }
 
@@ -218,7 +228,7 @@ fn fresh_log(opening: &Opening) -> LogId {
 /// A volume with too many heads can be claimed by nobody (rule H8), and only its owner thins them: so whoever
 /// opens one may remove what every owner could.
 async fn thin_heads(opening: &Opening, newest: &Newest) -> Result<bool> {
-    let mut heads = Heads::new(&newest.numbers, &newest.strays, opening.limits.heads_kept);
+    let mut heads = opening.heads(newest);
     let before = heads.count();
     while heads.count() >= commit::HEADS_MAX && heads.pass(&opening.pool, opening.volume).await? > 0 {}
     Ok(heads.count() < before)
@@ -274,7 +284,7 @@ async fn start(
     let writer = Writer::new(started, opening.ids.clone(), opening.limits, committed);
     let pool = opening.pool.clone();
     let volume = Volume::new(identity(&pool, &opening.name, &head), pool, map, Some(writer));
-    let mut heads = Heads::new(&newest.numbers, &newest.strays, opening.limits.heads_kept);
+    let mut heads = opening.heads(newest);
     heads.written(HeadFacts::of(&head));
     let pipeline = Pipeline::new(volume.clone(), PipelineStart { chain, heads, tail, sealed });
     let directory = opening.directory();

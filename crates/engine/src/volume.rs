@@ -5,6 +5,7 @@ mod change;
 mod durable;
 mod pace;
 mod pipeline;
+mod point;
 mod read;
 mod resize;
 mod room;
@@ -20,7 +21,7 @@ use esker_format::{
     BLOCK_BYTES,
     chunk::CHUNK_BYTES,
     ids::VolumeId,
-    property::{Compression, Durability, OnLag},
+    property::{Compression, Durability, History, OnLag},
 };
 use esker_io::sync::{
     Event, Mutex, Sharded,
@@ -29,6 +30,7 @@ use esker_io::sync::{
 
 pub use change::{Change, OwnedChange, Scratch, WriteStep};
 pub(crate) use pipeline::{Pipeline, Start as PipelineStart};
+pub use point::Point;
 pub use read::{ExtentState, ReadStep};
 pub(crate) use stages::seal_pieces;
 pub use status::{Status, VolumeStatus};
@@ -59,6 +61,8 @@ pub struct Effective {
     pub compression: Compression,
     /// What happens while the store lags behind.
     pub on_lag: OnLag,
+    /// How long old heads stay reachable.
+    pub history: History,
 }
 
 /// Bounds of one volume.
@@ -147,6 +151,8 @@ pub(crate) struct Writer {
     committed: Mutex<Committed>,
     /// The size that somebody waits for, until the pipeline takes it.
     resize: Mutex<Option<resize::Request>>,
+    /// Points that somebody waits for, until the pipeline takes them.
+    points: Mutex<Vec<point::Request>>,
     store: durable::StoreSide,
 }
 
@@ -182,6 +188,7 @@ impl Writer {
             ended_with: Mutex::new(None),
             committed: Mutex::new(committed),
             resize: Mutex::new(None),
+            points: Mutex::default(),
             store: durable::StoreSide::default(),
         }
     }
@@ -367,8 +374,8 @@ impl Volume {
             *self.status.lock() = Status::Closed;
         }
         *writer.ended_with.lock() = Some(outcome);
-        // Whoever waits for a new size hears that nobody makes it.
-        drop(writer.resize.lock().take());
+        // Whoever waits for a new size or a point hears that nobody makes it.
+        drop((writer.resize.lock().take(), writer.take_points()));
         writer.ended.notify();
         writer.room.notify();
     }

@@ -1,12 +1,16 @@
 //! What a pool says of its volumes, in the words of the API.
 
 use esker_control::api;
-use esker_engine::{EngineError, Result, pool::Pool};
+use esker_engine::{
+    EngineError, Result,
+    pool::{Point, Pool},
+};
 use esker_format::{
+    Time,
     head::Head,
     ids::VolumeId,
     names,
-    property::{Compression, Durability, OnLag, Properties},
+    property::{Compression, Durability, History, OnLag, Properties},
 };
 use futures_util::{StreamExt, stream};
 
@@ -53,12 +57,13 @@ async fn look(pool: &Pool, name: String, volume: VolumeId) -> api::Volume {
 }
 
 fn stored(head: &Head, pool: &Properties) -> api::Stored {
-    let Settings { durability, compression, on_lag } = settings(Some(&head.properties), pool);
+    let Settings { durability, compression, on_lag, history } = settings(Some(&head.properties), pool);
     api::Stored {
         size_bytes: head.size_bytes,
         durability,
         compression,
         on_lag,
+        history,
         head: head.number,
         kind: head.kind.to_string(),
         epoch: head.epoch,
@@ -74,6 +79,7 @@ pub(crate) struct Settings {
     pub(crate) durability: api::Setting,
     pub(crate) compression: api::Setting,
     pub(crate) on_lag: api::Setting,
+    pub(crate) history: api::Setting,
 }
 
 /// The settings of a volume, or of volumes that say nothing themselves.
@@ -83,6 +89,7 @@ pub(crate) fn settings(volume: Option<&Properties>, pool: &Properties) -> Settin
         durability: setting(own.durability, pool.durability, Durability::built_in()),
         compression: setting(own.compression, pool.compression, Compression::built_in()),
         on_lag: setting(own.on_lag, pool.on_lag, OnLag::default()),
+        history: setting(own.history, pool.history, History::default()),
     }
 }
 
@@ -95,16 +102,40 @@ fn setting<T: ToString>(volume: Option<T>, pool: Option<T>, built_in: T) -> api:
     api::Setting { value: value.to_string(), source }
 }
 
+/// The states that a volume can go back to.
+pub(crate) async fn history(pool: &Pool, name: &str, points: &[Point]) -> Result<api::History> {
+    let volume = pool.lookup(name).await?.ok_or_else(|| EngineError::NotFound(format!("volume {name}")))?;
+    let newest = pool.newest_head(volume).await?;
+    let now_ms = pool.world().clock.wall_ms();
+    let shown = points.iter().map(|point| api::Point {
+        number: point.number,
+        kind: point.kind.to_string(),
+        written_ms: point.written_ms,
+        written: Time(point.written_ms).to_string(),
+        age_ms: now_ms.saturating_sub(point.written_ms),
+        sequence: point.sequence,
+        size_bytes: point.size_bytes,
+        reachable: point.whole,
+    });
+    Ok(api::History {
+        name: name.to_owned(),
+        history: settings(Some(&newest.head.properties), &pool.record().properties).history,
+        points: shown.collect(),
+    })
+}
+
 /// Properties as a request has them.
 pub(crate) fn properties(
     durability: Option<&str>,
     compression: Option<&str>,
     on_lag: Option<&str>,
+    history: Option<&str>,
 ) -> Result<Properties> {
     Ok(Properties {
         durability: durability.map(str::parse).transpose()?,
         compression: compression.map(str::parse).transpose()?,
         on_lag: on_lag.map(str::parse).transpose()?,
+        history: history.map(str::parse).transpose()?,
     })
 }
 
@@ -121,5 +152,10 @@ pub(crate) fn check_new(wanted: &api::CreateVolume) -> Result<Properties> {
             size::show(SIZE_BYTES_MAX),
         )));
     }
-    properties(wanted.durability.as_deref(), wanted.compression.as_deref(), wanted.on_lag.as_deref())
+    properties(
+        wanted.durability.as_deref(),
+        wanted.compression.as_deref(),
+        wanted.on_lag.as_deref(),
+        wanted.history.as_deref(),
+    )
 }

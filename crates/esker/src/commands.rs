@@ -10,6 +10,7 @@ mod metrics;
 mod pool;
 mod reclaim;
 mod recover;
+mod rewind;
 pub(crate) mod serve;
 mod status;
 mod volume;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     /// Open a volume whose log is damaged, without what lies behind a position
     Recover(recover::Args),
+    /// Give a volume, or a new one, a state that the volume had before
+    Rewind(rewind::Args),
 }
 
 /// Runs a command.
@@ -72,5 +75,6 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Doctor(args) => doctor::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Recover(args) => recover::run(args).await,
+        Command::Rewind(args) => rewind::run(args).await,
     }
 }

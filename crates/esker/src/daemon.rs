@@ -1,6 +1,7 @@
 //! A daemon's state, and what it answers to requests of the control API.
 
 mod figures;
+mod history;
 mod metrics;
 mod reclaim;
 
@@ -295,6 +296,14 @@ impl esker_control::Daemon for Daemon {
             tracing::info!(volume = %name, size_bytes = request.size_bytes, "resized");
             self.volume_now(&name).await
         })
+    }
+
+    fn history(self: Arc<Self>, name: String) -> Answer<api::History> {
+        Box::pin(async move { self.history_now(&name).await })
+    }
+
+    fn rewind(self: Arc<Self>, name: String, request: api::RewindVolume) -> Answer<api::Rewound> {
+        Box::pin(async move { self.rewind_now(&name, request).await })
     }
 
     fn reclaim(self: Arc<Self>, request: api::ReclaimPool) -> Answer<api::Reclaimed> {

@@ -12,6 +12,7 @@ mod data;
 mod errors;
 mod exit;
 mod logging;
+mod moment;
 mod output;
 mod progress;
 mod size;

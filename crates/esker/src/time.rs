@@ -2,8 +2,15 @@
 
 use std::time::Duration;
 
+use esker_io::{Clock, SystemClock};
+
 /// Letters and their seconds, the largest first.
 const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+
+/// Milliseconds since 1970, as this machine believes.
+pub(crate) fn now_ms() -> u64 {
+    SystemClock::new().wall_ms()
+}
 
 /// Reads a time: a number with s, m, h or d.
 pub(crate) fn parse(text: &str) -> Option<Duration> {

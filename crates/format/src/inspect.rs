@@ -6,6 +6,7 @@ use crate::chunk::{self, CHUNK_HEADER_BYTES, RECORD_ALIGN};
 use crate::names::{self, ObjectName};
 use crate::page::{self, Pack};
 use crate::segment::{self, Run, RunKind, SegmentIndex, Trailer};
+use crate::time::Time;
 use crate::{
     BLOCK_BYTES, Child, ChunkHeader, FormatError, Hash, Head, NameRecord, NameState, Page, PoolRecord,
     Properties, RecordKind, WaitingList, WriterRecord, head, name, pool, waiting, writer,
@@ -157,6 +158,7 @@ fn a_head(out: &mut Text, bytes: &[u8], fact: Option<(crate::VolumeId, u64)>) ->
 fn properties(out: &mut Text, properties: &Properties) {
     let inherited = || "inherited".to_string();
     out.line("on lag", properties.on_lag.map_or_else(inherited, |value| value.to_string()));
+    out.line("history", properties.history.map_or_else(inherited, |value| value.to_string()));
     out.line("durability", properties.durability.map_or_else(inherited, |value| value.to_string()));
     out.line("compression", properties.compression.map_or_else(inherited, |value| value.to_string()));
 }
@@ -339,26 +341,6 @@ impl fmt::Display for Bytes {
             Some(unit) => write!(to, " ({:.1} {unit})", self.0 as f64 / (1u64 << (10 * tens)) as f64),
             None => Ok(()),
         }
-    }
-}
-
-/// Milliseconds since 1970, as date and time in UTC.
-struct Time(u64);
-
-impl fmt::Display for Time {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, ms) = (self.0 / 86_400_000, self.0 % 86_400_000);
-        // Howard Hinnant's days-to-civil: years begin in March, so that the leap day is a year's last.
-        let days = days + 719_468;
-        let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let shifted = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-        let year = era * 400 + year_of_era + u64::from(month <= 2);
-        let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
-        write!(to, "{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{:03}Z", ms % 1000)
     }
 }
 

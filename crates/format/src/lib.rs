@@ -23,6 +23,7 @@ pub mod page;
 pub mod pool;
 pub mod property;
 pub mod segment;
+pub mod time;
 pub mod waiting;
 mod wire;
 pub mod writer;
@@ -45,7 +46,8 @@ pub use name::{NameRecord, NameState};
 pub use names::ObjectName;
 pub use page::{Child, LeafRun, Page, PageRef};
 pub use pool::PoolRecord;
-pub use property::{Compression, Durability, OnLag, Properties};
+pub use property::{Compression, Durability, History, OnLag, Properties};
+pub use time::Time;
 pub use waiting::{Bulk, Dead, WaitingList};
 pub use writer::WriterRecord;
 

@@ -5,7 +5,10 @@
 //!   key 1 durability:   u8 kind (0 ephemeral, 1 bounded, 2 sync) │ u32 seconds, of kind 1
 //!   key 2 compression:  u8 kind (0 off, 1 lz4, 2 zstd)           │ u8 level
 //!   key 3 on lag:       u8 kind (0 alarm, 1 stall)
+//!   key 4 history:      u32 seconds
 //! ```
+
+mod history;
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,10 +18,13 @@ use crate::error::ensure;
 use crate::ids::excerpt;
 use crate::wire::{Put, Reader};
 
+pub use history::History;
+
 const WHAT: &str = "properties";
 const KEY_DURABILITY: u16 = 1;
 const KEY_COMPRESSION: u16 = 2;
 const KEY_ON_LAG: u16 = 3;
+const KEY_HISTORY: u16 = 4;
 const SECONDS_MAX: u32 = 86_400;
 const SECONDS_BUILT_IN: u32 = 5;
 const LEVEL_MAX: i8 = 19;
@@ -67,6 +73,8 @@ pub struct Properties {
     pub compression: Option<Compression>,
     /// What happens while the store lags behind.
     pub on_lag: Option<OnLag>,
+    /// How long old heads stay reachable.
+    pub history: Option<History>,
 }
 
 impl Durability {
@@ -99,6 +107,7 @@ impl Properties {
             durability: self.durability.or(pool.durability),
             compression: self.compression.or(pool.compression),
             on_lag: self.on_lag.or(pool.on_lag),
+            history: self.history.or(pool.history),
         }
     }
 
@@ -115,6 +124,11 @@ impl Properties {
     /// What happens while the store lags behind, or the built-in one.
     pub fn on_lag_or_built_in(&self) -> OnLag {
         self.on_lag.unwrap_or_default()
+    }
+
+    /// How long old heads stay reachable, or the built-in time.
+    pub fn history_or_built_in(&self) -> History {
+        self.history.unwrap_or_default()
     }
 }
 
@@ -209,7 +223,12 @@ impl FromStr for Compression {
 
 impl Properties {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let set = [self.durability.is_some(), self.compression.is_some(), self.on_lag.is_some()];
+        let set = [
+            self.durability.is_some(),
+            self.compression.is_some(),
+            self.on_lag.is_some(),
+            self.history.is_some(),
+        ];
         out.put_u16(set.into_iter().map(u16::from).sum());
         if let Some(durability) = self.durability {
             let (kind, seconds) = match durability {
@@ -238,6 +257,11 @@ impl Properties {
             out.put_u16(1);
             out.put_u8(on_lag as u8);
         }
+        if let Some(history) = self.history {
+            out.put_u16(KEY_HISTORY);
+            out.put_u16(4);
+            out.put_u32(history.seconds());
+        }
     }
 
     pub(crate) fn parse(from: &mut Reader<'_>) -> Result<Properties, FormatError> {
@@ -253,7 +277,11 @@ impl Properties {
                 KEY_DURABILITY => properties.durability = Some(parse_durability(&mut value)?),
                 KEY_COMPRESSION => properties.compression = Some(parse_compression(&mut value)?),
                 KEY_ON_LAG => properties.on_lag = Some(parse_on_lag(&mut value)?),
-                _ => return Err(FormatError::newer(WHAT, "key", "durability, compression or on lag", key)),
+                KEY_HISTORY => properties.history = Some(History::parse(value.u32("history seconds")?)?),
+                _ => {
+                    let known = "durability, compression, on lag or history";
+                    return Err(FormatError::newer(WHAT, "key", known, key));
+                }
             }
             value.finish()?;
         }

@@ -1,4 +1,4 @@
-//! Time. Monotonic time decides waits; wall time is only shown to people.
+//! Time. Monotonic time decides waits; wall time is shown to people, and decides which old heads stay as history.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use crate::BoxFuture;
 pub trait Clock: Send + Sync {
     /// Time since an arbitrary fixed point; never goes backwards.
     fn monotonic(&self) -> Duration;
-    /// Milliseconds since the Unix epoch, as the host believes. For display only.
+    /// Milliseconds since the Unix epoch, as the host believes. Nothing that must hold may hang on it.
     fn wall_ms(&self) -> u64;
     /// Completes after `duration`.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;

@@ -16,6 +16,8 @@ pub enum Bug {
     UnclearIsDone,
     /// H5: any local log is replayed.
     AnyLogReplayed,
+    /// H5: a rewind names the log that the state of before was made from.
+    OldLogRewound,
     /// W1: a record is written after its successor was acknowledged.
     HoleBelowAck,
     /// W2: an older epoch is read past the point where the next one began.
@@ -44,6 +46,10 @@ pub enum Bug {
     PiecesUnderLog,
     /// H7: heads are deleted though the newest one names their pieces.
     PiecesDeleted,
+    /// The property `history` is ignored: no head is too old.
+    HistoryIgnored,
+    /// A head is as old as the time since it was written, the newest too.
+    NewestExpired,
     /// H8: a tail may name any number of pieces.
     TailUnbounded,
     /// W11: writes go on however far the store is behind.
@@ -60,6 +66,16 @@ pub enum Bug {
     MarkNotListed,
     /// R13: a root that cannot be read is passed over.
     UnreadablePassed,
+    /// R6: nobody looks whether what was pinned is still there.
+    LookSkipped,
+    /// R6: an unborn head is no root.
+    UnbornNotRoot,
+    /// R6: reclaim stops at an unborn head that it cannot read.
+    UnbornNotBuried,
+    /// H7: a fork leaves out what its source holds in pieces.
+    PiecesForgotten,
+    /// W6: the log is cut across the point of a snapshot.
+    PointNotCut,
     /// FLUSH does not sync.
     SyncSkipped,
     /// A write is acknowledged before it is in the log.

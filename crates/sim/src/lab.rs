@@ -8,6 +8,7 @@ mod book;
 mod cache;
 mod change;
 mod check;
+mod history;
 mod open;
 mod probe;
 mod reclaim;
@@ -20,9 +21,10 @@ use esker_format::{
     ids::{AttemptId, DirectoryId, PoolId},
     names,
     pool::PoolRecord,
-    property::{Compression, Durability, OnLag, Properties},
+    property::{Compression, Durability, History, OnLag, Properties},
 };
 
+pub use self::history::Kept;
 use self::{book::Book, size::Size};
 use crate::{Config, Halt, Host, Loss, Machine, Prng, Survival, Task};
 
@@ -67,6 +69,8 @@ pub struct Setup {
     pub durability: Durability,
     /// What happens while the store lags.
     pub on_lag: OnLag,
+    /// How long old heads stay reachable.
+    pub history: History,
     /// Bounds of each opening.
     pub limits: Limits,
     /// Bytes of each site's disk cache; 0 for none.
@@ -90,6 +94,7 @@ impl Default for Setup {
             size_bytes: 1 << 20,
             durability: Durability::Bounded { seconds: 1 },
             on_lag: OnLag::Alarm,
+            history: History::default(),
             limits: small_limits(),
             disk_cache_bytes: 0,
             compression: Compression::Lz4,
@@ -211,9 +216,13 @@ impl Lab {
 
     /// Creates a volume, from the auditor's host.
     pub fn create_volume(&mut self, name: &'static str) -> Outcome {
-        let Setup { size_bytes: size, durability, compression, on_lag, .. } = self.setup;
-        let properties =
-            Properties { durability: Some(durability), compression: Some(compression), on_lag: Some(on_lag) };
+        let Setup { size_bytes: size, durability, compression, on_lag, history, .. } = self.setup;
+        let properties = Properties {
+            durability: Some(durability),
+            compression: Some(compression),
+            on_lag: Some(on_lag),
+            history: Some(history),
+        };
         self.audit(async move |pool: Arc<Pool>| {
             pool.create_volume(name, size, properties).await.map(drop).map_err(|error| error.to_string())
         })
@@ -280,17 +289,6 @@ impl Lab {
     /// Lets virtual milliseconds pass.
     pub fn run_ms(&mut self, ms: u64) -> Outcome {
         self.run(Duration::from_millis(ms))
-    }
-
-    /// Lets virtual time pass, a millisecond at a time, until something is so; it has to come within a minute.
-    pub fn run_until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) -> Outcome {
-        for _ in 0..60_000 {
-            if is_so(self) {
-                return Ok(());
-            }
-            self.run_ms(1)?;
-        }
-        Err(violation(format!("{what}: not within a minute")))
     }
 
     /// Runs until a task has its answer.

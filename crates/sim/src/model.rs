@@ -148,6 +148,13 @@ impl Image {
     }
 }
 
+/// A state that the volume had.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    image: Image,
+    sequence: u64,
+}
+
 /// What may be lost until the volume is opened again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
@@ -286,6 +293,22 @@ impl Model {
         Ok(())
     }
 
+    /// The newest state, to come back to; `None` while the store does not hold all of it.
+    pub(crate) fn keep(&self) -> Option<Kept> {
+        (self.committed == self.last()).then(|| Kept { image: self.image(), sequence: self.last() })
+    }
+
+    /// The volume has that state again, in the store, and its history goes on from there.
+    pub(crate) fn go_back(&mut self, kept: &Kept) {
+        let blocks = self.base.0.len().max(kept.image.0.len());
+        self.base = kept.image.clone();
+        self.base.0.resize(blocks, None);
+        self.base_sequence = kept.sequence;
+        self.history.clear();
+        self.tried.clear();
+        (self.acknowledged, self.flushed, self.committed) = (kept.sequence, kept.sequence, kept.sequence);
+    }
+
     fn image(&self) -> Image {
         let mut image = self.base.clone();
         self.history.iter().for_each(|effect| image.apply(effect));
@@ -294,16 +317,33 @@ impl Model {
 
     /// Compares `found`, which begins at block `lba`, with the newest state.
     pub fn compare(&self, lba: u64, found: &[u8]) -> Result<(), String> {
-        let image = self.image();
+        self.image().compare(self.last(), lba, found)
+    }
+}
+
+impl Kept {
+    /// The sequence that it was at.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Compares `found`, which begins at block `lba`, with this state.
+    pub(crate) fn compare(&self, lba: u64, found: &[u8]) -> Result<(), String> {
+        self.image.compare(self.sequence, lba, found)
+    }
+}
+
+impl Image {
+    fn compare(&self, last: u64, lba: u64, found: &[u8]) -> Result<(), String> {
         for (index, block) in found.chunks_exact(BLOCK_BYTES).enumerate() {
             let at = lba + index as u64;
-            let expected = image.0[at as usize].as_deref();
+            let expected = self.0[at as usize].as_deref();
             let same = match expected {
                 Some(expected) => expected == block,
                 None => block.iter().all(|byte| *byte == 0),
             };
             if !same {
-                let (last, expected) = (self.last(), expected.unwrap_or(&[0; BLOCK_BYTES]));
+                let expected = expected.unwrap_or(&[0; BLOCK_BYTES]);
                 let differs = expected.iter().zip(block).position(|(expected, found)| expected != found);
                 return Err(format!(
                     "block {at} at sequence {last}, from byte {}: expected {}, found {}",

@@ -2,6 +2,7 @@
 
 mod cache;
 mod crowded;
+mod history;
 mod local;
 mod owners;
 mod pieces;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(pieces::all());
     all.extend(crowded::all());
     all.extend(reclaim::all());
+    all.extend(history::all());
     all.extend(weather::all());
     all.extend(cache::all());
     all

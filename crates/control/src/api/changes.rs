@@ -19,6 +19,9 @@ pub struct CreateVolume {
     /// What happens while the store lags behind: alarm or stall; absent: as the pool says.
     #[serde(default)]
     pub on_lag: Option<String>,
+    /// How long old states stay reachable, such as 1h or 7d; absent: as the pool says.
+    #[serde(default)]
+    pub history: Option<String>,
 }
 
 /// A volume was deleted.
@@ -81,8 +84,11 @@ pub struct Reclaimed {
     pub due: Objects,
     /// Deleted.
     pub deleted: Objects,
-    /// Heads of deleted volumes that were deleted.
+    /// Heads that were deleted: of deleted volumes, and of released ones those that are older than the history.
     pub heads_deleted: u64,
+    /// How long until a head of a released volume is older than that.
+    #[serde(default)]
+    pub next_expiry_ms: Option<u64>,
 }
 
 /// Asks for a volume to be served.

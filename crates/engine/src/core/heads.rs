@@ -1,22 +1,46 @@
 //! Which heads of a volume may be deleted.
 //!
 //! ```text
-//! oldest                                                                        newest
-//! | nothing | first head of each minute | first head of each 10 s | every head       |
-//!             at most 11/20 as many       at most 3/5 as many       as many as wanted
+//! oldest                                                                                                newest
+//! | nothing: older than   | first head of | first head of | … | first head of | first head of | every head        |
+//! | the property history  | each 10 s × 2^n               |   | each 20 s     | each 10 s     |                   |
+//!                           a share of 230 in each tier, as few tiers as reach back for the history   at most 200
 //! ```
-//! Older heads are kept only where they need no other head's piece: else one of them would keep dozens. Besides there
-//! are the heads that rule H1 keeps, and those whose pieces the newest ones need (rule H7), at most 64: by default no
-//! more than 500 in all (rule H8). The times are those of the writers' clocks. They choose which heads stay; how many is
-//! a matter of counting.
+//! 1. A head is as old as the time since another took its place: until then it was the state, however long ago it was
+//!    written. One that is older than the property `history` goes. The newest never is.
+//! 2. Of the others the newest stay, then the first of each interval, and each tier's intervals are twice as long as
+//!    those of the tier before. A tier has as many as fit: 76 where three tiers reach back for an hour, 25 in each of
+//!    nine for a day, 10 in each of 22 for ten years. So the last head before an instant is away from it by about 1 %
+//!    of its age, 4 %, 10 %, and the nearest one by half of that; or by the distance of two heads that need no other's
+//!    piece, which is about the age at which a volume seals (two minutes), where that is more.
+//! 3. Beyond the newest, heads that need another's piece go: else one of them would keep dozens.
+//! 4. Besides there are the heads that rule H1 keeps, and those whose pieces the newest ones need (rule H7), at most 64:
+//!    by default no more than 500 in all (rule H8).
+//!
+//! The times are those of clocks, the writers' and that of who asks. They choose which heads stay as history; how many
+//! these are is a matter of counting, and what the rules keep they cannot touch.
+
+use std::collections::BTreeSet;
 
 use esker_format::{
     head::{Head, HeadKind},
     ids::DirectoryId,
+    property::History,
 };
 
 /// The default number of newest heads that are kept.
 pub const HEADS_KEPT: usize = 200;
+/// The intervals of the first tier.
+const INTERVAL_MS: u64 = 10_000;
+
+/// What stays besides the heads that a rule keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// How many of the newest heads; the measure of all other counts.
+    pub heads: usize,
+    /// How long a head stays when another has taken its place.
+    pub history: History,
+}
 
 /// What deciding needs to know of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,29 +81,50 @@ impl HeadFacts {
     }
 }
 
-/// The heads that may go, oldest first. `heads` are all that exist, in ascending order.
+/// The heads that may go, oldest first. `heads` are all that exist, in ascending order; `now_ms` is wall time.
 ///
 /// Rule H1: a claim and the head before it stay, so that the only number which the previous writer can
 /// still try is taken for ever — unless that writer is known to have ended: its last head is a release,
 /// or the claim was made by a run that holds the lock of the same local directory.
-pub fn deletable(heads: &[HeadFacts], kept: usize) -> Vec<u64> {
-    let kept = kept.max(1);
-    let (older, newest) = heads.split_at(heads.len().saturating_sub(kept));
-    let history = thinned(older, kept * 3 / 5, kept * 11 / 20);
+pub fn deletable(heads: &[HeadFacts], keep: Keep, now_ms: u64) -> Vec<u64> {
+    let kept = keep.heads.max(1);
+    let young = young(heads, keep.history, now_ms);
+    let (older, newest) = young.split_at(young.len().saturating_sub(kept));
+    let mut stay = thinned(older, kept, keep.history);
+    stay.extend(newest.iter().map(|head| head.number));
     // Rule H7. What stays for the sake of history needs no pieces of others.
     let needed = newest.iter().filter_map(|head| head.oldest_piece).min().unwrap_or(u64::MAX);
     let is_needed = |head: &HeadFacts| head.carries && head.number >= needed;
-    let goes =
-        |head: &&HeadFacts| !history.contains(&head.number) && !is_needed(head) && !is_kept(head, heads);
-    older.iter().filter(goes).map(|head| head.number).collect()
+    let goes = |head: &&HeadFacts| !stay.contains(&head.number) && !is_needed(head) && !is_kept(head, heads);
+    heads.iter().filter(goes).map(|head| head.number).collect()
 }
 
-/// The heads that stay as history, newest first: the first of each ten seconds, then the first of each minute. The
-/// first, so that what stays once stays while others come.
-fn thinned(older: &[HeadFacts], by_ten_seconds: usize, by_minute: usize) -> Vec<u64> {
-    let mut stay = Vec::new();
-    let mut closed: Vec<&HeadFacts> = older.iter().filter(|head| head.oldest_piece.is_none()).collect();
-    for (interval_ms, most) in [(10_000, by_ten_seconds), (60_000, by_minute)] {
+/// The next time, after `now_ms`, at which a head becomes older than the history.
+pub fn next_expiry(heads: &[HeadFacts], history: History, now_ms: u64) -> Option<u64> {
+    let replaced = heads.iter().skip(1).map(|head| head.written_ms.saturating_add(history.ms()));
+    replaced.filter(|at| *at > now_ms).min()
+}
+
+/// The heads that are not older than the history.
+fn young(heads: &[HeadFacts], history: History, now_ms: u64) -> Vec<&HeadFacts> {
+    let is_young = |replaced_ms: u64| replaced_ms.saturating_add(history.ms()) > now_ms;
+    let followed = heads.iter().zip(heads.iter().skip(1));
+    let mut young: Vec<&HeadFacts> =
+        followed.filter(|(_, next)| is_young(next.written_ms)).map(|(head, _)| head).collect();
+    // The newest one is the state, whatever clocks say.
+    young.extend(heads.last());
+    young
+}
+
+/// The heads that stay as history: the first of each interval. The first, so that what stays once stays while others
+/// come; and every interval is two of the tier before.
+fn thinned(older: &[&HeadFacts], kept: usize, history: History) -> BTreeSet<u64> {
+    let (tiers, most) = shape(kept * 23 / 20, history);
+    let mut stay = BTreeSet::new();
+    let mut closed: Vec<&HeadFacts> =
+        older.iter().copied().filter(|head| head.oldest_piece.is_none()).collect();
+    for tier in 0..tiers {
+        let interval_ms = INTERVAL_MS << tier;
         let mut groups = 0;
         while groups < most
             && let Some(last) = closed.pop()
@@ -89,11 +134,20 @@ fn thinned(older: &[HeadFacts], by_ten_seconds: usize, by_minute: usize) -> Vec<
             while let Some(before) = closed.pop_if(|before| before.written_ms / interval_ms == interval) {
                 first = before;
             }
-            stay.push(first.number);
+            stay.insert(first.number);
             groups += 1;
         }
     }
     stay
+}
+
+/// How many tiers there are, and how many heads stay in each: as few tiers as reach back for the history, so that each
+/// has many.
+fn shape(heads: usize, history: History) -> (u32, usize) {
+    let reach_ms = |tiers: u32| (heads as u64 / u64::from(tiers)) * INTERVAL_MS * ((1 << tiers) - 1);
+    // Where fewer heads are kept than by default, even the most tiers may not reach back for all of it.
+    let tiers = (1..24).find(|tiers| reach_ms(*tiers) >= history.ms()).unwrap_or(24);
+    (tiers, heads / tiers as usize)
 }
 
 fn is_kept(head: &HeadFacts, heads: &[HeadFacts]) -> bool {
@@ -113,109 +167,4 @@ fn previous_owner_ended(claim: &HeadFacts, heads: &[HeadFacts]) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn head(number: u64, kind: HeadKind, directory: u8) -> HeadFacts {
-        let previous = (number > 1).then(|| number - 1);
-        HeadFacts {
-            number,
-            kind,
-            directory: DirectoryId([directory; 16]),
-            previous,
-            // One instant: what is not among the newest is one head of history.
-            written_ms: 5_000,
-            carries: false,
-            oldest_piece: None,
-        }
-    }
-
-    /// 1 released, 2 claim by 1, data …, a claim at `at` by `directory`, data up to `last`.
-    fn history(at: u64, directory: u8, last: u64) -> Vec<HeadFacts> {
-        (1..=last)
-            .map(|number| match number {
-                1 => head(1, HeadKind::Released, 0),
-                2 => head(2, HeadKind::Claim, 1),
-                n if n == at => head(n, HeadKind::Claim, directory),
-                n if n > at => head(n, HeadKind::Data, directory),
-                n => head(n, HeadKind::Data, 1),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_newest_stay() {
-        assert_eq!(deletable(&history(50, 1, 200), HEADS_KEPT), Vec::<u64>::new());
-        // The first stays as history.
-        assert_eq!(deletable(&history(50, 1, 203), HEADS_KEPT), vec![2, 3]);
-    }
-
-    #[test]
-    fn a_takeover_by_another_directory_keeps_its_claim_and_the_head_before() {
-        let gone = deletable(&history(50, 2, 400), HEADS_KEPT);
-        assert!(!gone.contains(&49) && !gone.contains(&50));
-        assert_eq!(gone.len(), 197);
-    }
-
-    #[test]
-    fn a_takeover_by_the_same_directory_keeps_nothing() {
-        assert_eq!(deletable(&history(50, 1, 400), HEADS_KEPT).len(), 199);
-    }
-
-    #[test]
-    fn a_takeover_after_a_release_keeps_nothing() {
-        let mut heads = history(50, 2, 400);
-        heads[48].kind = HeadKind::Released;
-        assert_eq!(deletable(&heads, HEADS_KEPT).len(), 199);
-    }
-
-    /// Heads written one after the other, each `interval_ms` after the one before, thinned after each.
-    fn left_of(
-        count: u64,
-        written_ms: impl Fn(u64) -> u64,
-        oldest_piece: impl Fn(u64) -> Option<u64>,
-    ) -> Vec<HeadFacts> {
-        let mut heads = Vec::new();
-        for number in 1..=count {
-            let written_ms = written_ms(number);
-            let oldest_piece = oldest_piece(number);
-            let facts = head(number, HeadKind::Data, 1);
-            heads.push(HeadFacts { written_ms, oldest_piece, carries: true, ..facts });
-            let gone = deletable(&heads, HEADS_KEPT);
-            heads.retain(|head| !gone.contains(&head.number));
-            assert!(heads.len() <= 500, "{} heads", heads.len());
-        }
-        heads
-    }
-
-    #[test]
-    fn history_thins_out_with_age() {
-        let heads = left_of(40_000, |number| number * 1_000, |_| None);
-        assert_eq!(heads.len(), 200 + 120 + 110);
-        let ages: Vec<u64> = heads.iter().rev().map(|head| 40_000 - head.number).collect();
-        assert_eq!(ages[199], 199);
-        assert!(ages[200..319].windows(2).all(|pair| pair[1] - pair[0] == 10), "{ages:?}");
-        assert!(ages[321..].windows(2).all(|pair| pair[1] - pair[0] == 60), "{ages:?}");
-        assert!(*ages.last().unwrap() > 7_000, "two hours");
-    }
-
-    #[test]
-    fn clocks_that_jump_change_no_bound() {
-        left_of(3_000, |number| if number % 2 == 0 { 0 } else { number << 40 }, |_| None);
-        left_of(3_000, |number| 1_000_000_000 - number * 20_000, |_| None);
-        assert_eq!(left_of(3_000, |_| 7, |_| None).len(), 201);
-    }
-
-    #[test]
-    fn heads_whose_pieces_are_needed_stay() {
-        // Each names the pieces since the last multiple of 60.
-        let from = |number: u64| {
-            Some(number / 60 * 60 + 1).filter(|from| *from < number && !number.is_multiple_of(60))
-        };
-        let heads = left_of(3_000, |number| number * 5_000, from);
-        for head in &heads[heads.len() - 200..] {
-            let needed = head.oldest_piece.unwrap_or(head.number)..head.number;
-            assert!(needed.into_iter().all(|number| heads.iter().any(|head| head.number == number)));
-        }
-    }
-}
+mod tests;

@@ -11,6 +11,10 @@ use futures_util::future::{join, try_join_all};
 use super::{Pool, damaged};
 use crate::{EngineError, Result};
 
+mod history;
+
+pub use history::{Point, state_at};
+
 /// How many heads are read when the newest two do not chain.
 const LOOK_BACK: usize = 16;
 /// How often the newest head is looked for while heads come and go.

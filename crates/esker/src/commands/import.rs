@@ -150,6 +150,7 @@ async fn volume(args: &Args, image_bytes: Option<u64>, session: &Session) -> any
             durability: None,
             compression: None,
             on_lag: None,
+            history: None,
         };
         session.create(&wanted).await?;
     }

@@ -87,7 +87,11 @@ fn text(report: &Reclaimed) -> String {
     if !report.dry_run {
         table.fact(
             "deleted",
-            format!("{}, and {} heads of deleted volumes", show(&report.deleted), report.heads_deleted),
+            format!(
+                "{}, and {} heads of deleted volumes, or older than the history of released ones",
+                show(&report.deleted),
+                report.heads_deleted
+            ),
         );
     }
     table.text()

@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod history;
 mod list;
 mod open;
 mod resize;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Open(open::Args),
     /// Give a volume another size; what is cut off must be holes
     Resize(resize::Args),
+    /// List the states that a volume can go back to
+    History(history::Args),
     /// Delete a volume, for ever
     Delete(delete::Args),
 }
@@ -35,6 +38,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Show(args) => show::run(args).await,
         Command::Open(args) => open::run(args).await,
         Command::Resize(args) => resize::run(args).await,
+        Command::History(args) => history::run(args).await,
         Command::Delete(args) => delete::run(args).await,
     }
 }

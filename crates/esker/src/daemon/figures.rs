@@ -23,6 +23,7 @@ pub(super) fn served(status: &VolumeStatus) -> api::Served {
         durability: status.effective.durability.to_string(),
         compression: status.effective.compression.to_string(),
         on_lag: status.effective.on_lag.to_string(),
+        history: status.effective.history.to_string(),
         sequence: status.sequence,
         synced_sequence: status.synced_sequence,
         committed_sequence: status.committed_sequence,

@@ -1,6 +1,9 @@
 //! Reclaim by a daemon: rounds in the background when something has changed, and when somebody asks.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use esker_control::{ApiError, api};
 use esker_engine::{
@@ -62,25 +65,32 @@ impl Daemon {
     /// costs no request.
     pub(crate) async fn reclaim_for_ever(self: Arc<Self>) {
         let period = (self.told.grace / ROUNDS_PER_GRACE).max(PERIOD_MIN);
-        let mut seen = None;
+        let (mut seen, mut expires) = (None, None::<Instant>);
         let mut pause = jittered(period.min(FIRST_MAX));
         loop {
             tokio::time::sleep(pause).await;
             pause = jittered(period);
             let changes = self.changes();
-            if seen == Some(changes) && self.inside().reclaim.waiting.objects == 0 {
+            let expired = expires.is_some_and(|at| at <= Instant::now());
+            if seen == Some(changes) && self.inside().reclaim.waiting.objects == 0 && !expired {
                 continue;
             }
+            expires = None;
+            // What a round itself deletes is no reason for another one, unless that are heads: what they reached is dead.
+            let mut heads_deleted = 0;
             match self.reclaim_now(api::ReclaimPool::default(), true, &|_, _| ()).await {
-                Ok(report) if report.deleted.objects > 0 => {
+                Ok(report) => {
                     let api::Objects { objects, bytes } = report.deleted;
-                    tracing::info!(objects, bytes, "reclaimed");
+                    if objects > 0 {
+                        tracing::info!(objects, bytes, "reclaimed");
+                    }
+                    heads_deleted = report.heads_deleted;
+                    let wait = report.next_expiry_ms.map(Duration::from_millis);
+                    expires = wait.and_then(|wait| Instant::now().checked_add(wait));
                 }
-                Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "nothing can be reclaimed now"),
             }
-            // What a round itself deletes is no reason for another one.
-            seen = Some(self.changes());
+            seen = (heads_deleted == 0).then(|| self.changes());
         }
     }
 
@@ -118,5 +128,6 @@ fn told(report: &Report, grace: Duration, dry_run: bool) -> api::Reclaimed {
         due: objects(report.due),
         deleted: objects(report.deleted),
         heads_deleted: report.heads_deleted,
+        next_expiry_ms: report.next_expiry.map(ms),
     }
 }

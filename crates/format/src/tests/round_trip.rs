@@ -30,8 +30,19 @@ fn properties() -> impl Strategy<Value = Properties> {
     let on_lag = prop_oneof![Just(OnLag::Alarm), Just(OnLag::Stall)];
     let compression =
         prop_oneof![Just(Compression::Off), Just(Compression::Lz4), (1i8..=19).prop_map(Compression::Zstd)];
-    (prop::option::of(durability), prop::option::of(compression), prop::option::of(on_lag))
-        .prop_map(|(durability, compression, on_lag)| Properties { durability, compression, on_lag })
+    let history = (0u32..=3_650 * 86_400).prop_map(|seconds| History::of_seconds(seconds).unwrap());
+    let all = (
+        prop::option::of(durability),
+        prop::option::of(compression),
+        prop::option::of(on_lag),
+        prop::option::of(history),
+    );
+    all.prop_map(|(durability, compression, on_lag, history)| Properties {
+        durability,
+        compression,
+        on_lag,
+        history,
+    })
 }
 
 fn heads() -> impl Strategy<Value = Head> {

@@ -162,6 +162,14 @@ fn property_texts() {
     assert_eq!("sync".parse::<Durability>().unwrap(), Durability::Sync);
     assert_eq!("stall".parse::<OnLag>().unwrap(), OnLag::Stall);
     assert!("wait".parse::<OnLag>().is_err());
+    for (text, seconds) in [("0s", 0), ("90s", 90), ("10m", 600), ("1h", 3_600), ("3650d", 315_360_000)] {
+        let history = text.parse::<History>().unwrap();
+        assert_eq!((history.seconds(), history.to_string().as_str()), (seconds, text));
+    }
+    assert_eq!("60m".parse::<History>().unwrap(), History::default());
+    for text in ["", "h", "1", "-1h", "+1h", "1.5h", "3651d", "99999999999999999999s", "1w"] {
+        assert!(text.parse::<History>().is_err(), "{text}");
+    }
     for text in ["", "zstd", "zstd:0", "zstd:20", "zstd:-1", "zstd:+3", "LZ4"] {
         assert!(text.parse::<Compression>().is_err(), "{text}");
     }

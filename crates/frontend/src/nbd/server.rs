@@ -265,6 +265,7 @@ impl Guard {
         let session = Handshake {
             socket,
             exports: &*shared.exports,
+            runtime: &shared.runtime,
             stopping: &shared.orders.stopping,
             deadline: Instant::now() + shared.limits.handshake,
         }

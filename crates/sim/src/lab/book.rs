@@ -2,7 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::{Loss, Model, model::Effect};
+use crate::{
+    Loss, Model,
+    model::{Effect, Kept},
+};
 
 /// The model of the volume as its present owner has it. What an earlier opening still does is not recorded:
 /// none of it may ever be seen.
@@ -14,6 +17,8 @@ struct State {
     model: Model,
     /// Counts the openings.
     opening: u64,
+    /// The volume may come back with this state.
+    may_go_back: Option<Kept>,
     error: Option<String>,
 }
 
@@ -27,7 +32,8 @@ impl State {
 
 impl Book {
     pub(super) fn new(size_bytes: u64) -> Self {
-        Self { state: Mutex::new(State { model: Model::new(size_bytes), opening: 0, error: None }) }
+        let model = Model::new(size_bytes);
+        Self { state: Mutex::new(State { model, opening: 0, may_go_back: None, error: None }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -89,7 +95,31 @@ impl Book {
     pub(super) fn reopened(&self, sequence: u64) -> Result<(), String> {
         let mut state = self.lock();
         state.opening += 1;
-        state.model.reopened(sequence)
+        match state.may_go_back.take() {
+            Some(kept) if kept.sequence() == sequence => {
+                state.model.go_back(&kept);
+                Ok(())
+            }
+            _ => state.model.reopened(sequence),
+        }
+    }
+
+    /// The newest state, if the store has all of it.
+    pub(super) fn keep(&self) -> Option<Kept> {
+        self.lock().model.keep()
+    }
+
+    /// Somebody takes the volume back: the next opening finds the one state or the other.
+    pub(super) fn goes_back(&self, kept: &Kept) {
+        self.lock().may_go_back = Some(kept.clone());
+    }
+
+    /// It has that state.
+    pub(super) fn went_back(&self, kept: &Kept) {
+        let mut state = self.lock();
+        state.opening += 1;
+        state.may_go_back = None;
+        state.model.go_back(kept);
     }
 
     pub(super) fn compare(&self, lba: u64, found: &[u8]) -> Result<(), String> {

@@ -11,6 +11,17 @@ use esker_format::{
 use super::{CACHE_BYTES, Lab, Outcome, VOLUME, violation};
 
 impl Lab {
+    /// Lets virtual time pass, a millisecond at a time, until something is so; it has to come within a minute.
+    pub fn run_until(&mut self, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) -> Outcome {
+        for _ in 0..60_000 {
+            if is_so(self) {
+                return Ok(());
+            }
+            self.run_ms(1)?;
+        }
+        Err(violation(format!("{what}: not within a minute")))
+    }
+
     /// The last sequence that is in the owner's log.
     pub fn last(&self) -> u64 {
         self.book.last()
@@ -43,6 +54,24 @@ impl Lab {
             _ => None,
         };
         self.head_names().into_iter().filter_map(number).max_by_key(|(_, number, _)| *number)
+    }
+
+    /// The numbers of the volume's heads in the store, ascending.
+    pub fn volume_heads(&self) -> Outcome<Vec<u64>> {
+        let open = self.sites.iter().find_map(|site| site.volume.as_ref());
+        let id = open.ok_or_else(|| violation("no site has had the volume"))?.id();
+        let number = |name: String| match names::parse(&name) {
+            Some(ObjectName::Head { volume, number }) => (volume == id).then_some(number),
+            _ => None,
+        };
+        let mut numbers: Vec<u64> = self.head_names().into_iter().filter_map(number).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// The highest of them.
+    pub fn volume_head(&self) -> Outcome<u64> {
+        self.volume_heads()?.last().copied().ok_or_else(|| violation("the volume has no head"))
     }
 
     /// The highest number of a head in the store.

@@ -18,6 +18,11 @@ impl Size {
         Self { known: size_bytes, tried: None }
     }
 
+    /// It was asked for.
+    pub(super) fn may_be(&mut self, size_bytes: u64) {
+        self.tried = Some(size_bytes);
+    }
+
     pub(super) fn now(&self) -> u64 {
         self.known
     }

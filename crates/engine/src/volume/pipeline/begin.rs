@@ -1,6 +1,6 @@
 //! What the pipeline begins: each step looks at the state, asks the policy, and puts a future into its slot.
 
-use std::time::Duration;
+use std::{collections::btree_map::Entry, time::Duration};
 
 use esker_format::head::{HeadKind, TAIL_SEGMENTS_MAX};
 use esker_io::{Bug, planted};
@@ -19,6 +19,8 @@ use crate::{
 
 /// A root waits for the next commit, unless the tail has become so long.
 const ROOT_WAITS_BELOW: usize = TAIL_SEGMENTS_MAX / 4 * 3;
+/// How often it is asked at least whether a head is older than the history, as long as there is one that will be.
+const EXPIRY_LOOK_MS: u64 = 3_600_000;
 
 impl Pipeline {
     /// Begins every seal that the policy wants now; returns what it saw last.
@@ -27,7 +29,7 @@ impl Pipeline {
         loop {
             // Before the log is looked at: a write after the look sees it, and wakes us.
             writer.wake_at_once();
-            let view = self.view(writer, hurry);
+            let view = self.view(writer, hurry || self.point_wants_seals(writer));
             let durability = self.volume.effective.durability;
             let choice = policy::next_seal(&view, durability, &self.stored);
             if let Choice::Seal { blocks_max } = choice {
@@ -118,9 +120,13 @@ impl Pipeline {
         }
     }
 
-    /// Thins the heads after each commit, and as long as there are too many.
+    /// Thins the heads after each commit, when one is older than the history, and as long as there are too many.
     pub(super) fn begin_reclaim(&mut self) {
-        if self.written.is_empty() && !self.too_many_heads() {
+        let expires_ms = self.heads.as_ref().and_then(|heads| heads.expires_ms());
+        let wait_ms = expires_ms.map(|at| at.saturating_sub(self.world().clock.wall_ms()));
+        if self.written.is_empty() && !self.too_many_heads() && wait_ms != Some(0) {
+            // The clock that says so may be set meanwhile: it is asked now and then.
+            wait_ms.into_iter().for_each(|ms| self.look_again_after(ms.min(EXPIRY_LOOK_MS)));
             return;
         }
         let Some(mut heads) = self.heads.take() else { return };
@@ -156,11 +162,15 @@ impl Pipeline {
         let folded = root.as_ref().map_or(0, |root| root.sequence);
         let tail = chain.newest().tail.iter().filter(|segment| segment.last_sequence > folded).count();
         let mut done = Vec::new();
+        let point = self.next_point(writer);
         // There stays room for the one that an opening makes of pieces.
         while tail + done.len() < TAIL_SEGMENTS_MAX - 1 {
-            let Some(next) = self.ready.remove(&self.next_commit) else {
+            let next = self.ready.entry(self.next_commit);
+            let Entry::Occupied(next) = next else { break };
+            if Self::is_beyond(next.get(), point) {
                 break;
-            };
+            }
+            let next = next.remove();
             self.next_commit += 1;
             done.push(next);
         }
@@ -202,6 +212,9 @@ impl Pipeline {
             // A root alone: the segments that come next take it along.
             return self.new_root.is_some() && !view.draining && view.sealing > 0;
         };
+        if !self.points.is_empty() {
+            return false;
+        }
         match policy::next_commit(view, &ready, self.volume.effective.durability) {
             Commit::Now => false,
             Commit::Idle => true,

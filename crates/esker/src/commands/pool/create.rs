@@ -19,13 +19,17 @@ pub(crate) struct Args {
     /// What happens while the store lags behind, when they say nothing: alarm, or stall (writes wait)
     #[arg(long, value_name = "VALUE")]
     on_lag: Option<String>,
+    /// How long their old states stay reachable, when they say nothing: from 0s to 3650d
+    #[arg(long, value_name = "TIME")]
+    history: Option<String>,
     #[command(flatten)]
     output: Output,
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let (durability, compression) = (args.durability.as_deref(), args.compression.as_deref());
-    let properties = catalogue::properties(durability, compression, args.on_lag.as_deref())?;
+    let (on_lag, history) = (args.on_lag.as_deref(), args.history.as_deref());
+    let properties = catalogue::properties(durability, compression, on_lag, history)?;
     let edges = store::without_disk(&args.url)?;
     match Pool::open(edges.world.clone(), 0).await {
         Err(EngineError::NotFound(_)) => {}

@@ -29,12 +29,13 @@ pub(super) struct View {
     durability: Setting,
     compression: Setting,
     on_lag: Setting,
+    history: Setting,
     volumes: usize,
 }
 
 impl View {
     pub(super) async fn of(pool: &Pool) -> anyhow::Result<View> {
-        let Settings { durability, compression, on_lag } =
+        let Settings { durability, compression, on_lag, history } =
             catalogue::settings(None, &pool.record().properties);
         Ok(View {
             url: catalogue::describe(pool),
@@ -43,6 +44,7 @@ impl View {
             durability,
             compression,
             on_lag,
+            history,
             volumes: pool.names().await?.len(),
         })
     }
@@ -54,6 +56,7 @@ impl View {
         table.fact("durability", format!("{} (from: {})", self.durability.value, self.durability.source));
         table.fact("compression", format!("{} (from: {})", self.compression.value, self.compression.source));
         table.fact("on lag", format!("{} (from: {})", self.on_lag.value, self.on_lag.source));
+        table.fact("history", format!("{} (from: {})", self.history.value, self.history.source));
         table.fact("volumes", self.volumes);
         table.text()
     }

@@ -87,6 +87,7 @@ async fn make_or_compare(pool: &Pool, known: &[NamedVolume], wanted: &VolumeArg)
             durability: None,
             compression: None,
             on_lag: None,
+            history: None,
         };
         let properties = catalogue::check_new(&new)?;
         return match pool.create_volume(name, size_bytes, properties).await {

@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// What happens while the store lags behind that: alarm, or stall (writes wait) [default: as the pool says]
     #[arg(long, value_name = "VALUE")]
     on_lag: Option<String>,
+    /// How long old states stay reachable, from 0s to 3650d [default: as the pool says]
+    #[arg(long, value_name = "TIME")]
+    history: Option<String>,
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
@@ -41,6 +44,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         durability: args.durability,
         compression: args.compression,
         on_lag: args.on_lag,
+        history: args.history,
     };
     let properties = catalogue::check_new(&wanted)?;
     let volume = match args.place.access().await? {

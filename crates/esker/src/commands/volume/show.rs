@@ -54,6 +54,7 @@ fn in_store(table: &mut Table, stored: &Stored) {
     table.fact("durability", setting(&stored.durability));
     table.fact("compression", setting(&stored.compression));
     table.fact("on lag", setting(&stored.on_lag));
+    table.fact("history", setting(&stored.history));
     table.fact("head", format!("{}, {}, epoch {}", stored.head, stored.kind, stored.epoch));
     table.fact("in the store", format!("up to sequence {}", stored.sequence));
     table.fact("tail", format!("{} segments, {} pieces", stored.tail_segments, stored.tail_pieces));
