@@ -20,6 +20,8 @@ pub(super) type Image = [u64; BLOCKS as usize];
 #[derive(Clone)]
 pub(super) struct Member {
     pub(super) image: Image,
+    /// What it held as of some of its heads.
+    pub(super) points: Vec<(u64, Image)>,
     /// The volume, open for writing; none of a snapshot.
     pub(super) volume: Option<Arc<Volume>>,
 }
@@ -30,7 +32,7 @@ pub(super) struct Members(BTreeMap<String, Member>);
 
 impl Members {
     pub(super) fn add(&mut self, name: &str, image: Image) {
-        let before = self.0.insert(name.to_owned(), Member { image, volume: None });
+        let before = self.0.insert(name.to_owned(), Member { image, points: Vec::new(), volume: None });
         assert!(before.is_none(), "a step gives each member a new name");
     }
 
@@ -59,8 +61,10 @@ impl Members {
         self.0.keys().filter(|name| names::snapshot_parts(name).is_none()).cloned().collect()
     }
 
-    pub(super) fn snapshots(&self) -> Vec<String> {
-        self.0.keys().filter(|name| names::snapshot_parts(name).is_some()).cloned().collect()
+    /// The snapshots of a volume, without its name.
+    pub(super) fn snapshots(&self, volume: &str) -> Vec<String> {
+        let parts = self.0.keys().filter_map(|name| names::snapshot_parts(name));
+        parts.filter(|(of, _)| *of == volume).map(|(_, snapshot)| snapshot.to_owned()).collect()
     }
 
     /// Compares what was read of a member with what it must hold.

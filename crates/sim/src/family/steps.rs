@@ -4,12 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use esker_engine::{
-    EngineError, pool::Pool, reclaim::round::Options, recover, volume::OwnedChange, volume::Scratch,
-    volume::WriteStep,
+    EngineError,
+    host::Target,
+    pool::Pool,
+    reclaim::round::Options,
+    recover,
+    volume::{OwnedChange, Scratch, WriteStep},
 };
 use esker_format::{
     BLOCK_BYTES,
-    property::{Compression, Durability, Properties},
+    names::snapshot_name,
+    property::{Compression, Durability, History, Properties},
 };
 
 use super::{
@@ -32,13 +37,16 @@ impl Family {
         let volumes = self.members.volumes();
         let Some(volume) = pick(&mut self.random, &volumes) else { return self.create() };
         match self.random.below(100) {
-            0..40 => self.write(&volume),
-            40..47 => self.trim(&volume),
-            47..60 => self.pass_time(),
-            60..64 => self.create(),
-            64..72 => self.delete_some(),
-            72..84 => self.reclaim(),
-            84..90 => self.restart(),
+            0..34 => self.write(&volume),
+            34..40 => self.trim(&volume),
+            40..50 => self.pass_time(),
+            50..52 => self.create(),
+            52..63 => self.snapshot(&volume),
+            63..71 => self.fork(),
+            71..77 => self.rewind(&volume),
+            77..85 => self.delete_some(),
+            85..93 => self.reclaim(),
+            93..96 => self.restart(),
             _ => self.kill(),
         }?;
         self.check()
@@ -55,7 +63,7 @@ impl Family {
     }
 
     fn create(&mut self) -> Outcome {
-        if self.members.all().len() >= MEMBERS_MAX {
+        if self.is_full() {
             return Ok(());
         }
         let name = self.fresh_name();
@@ -63,6 +71,7 @@ impl Family {
         let properties = Properties {
             durability: Some(*self.random.pick(&[Durability::Ephemeral, Durability::Bounded { seconds: 1 }])),
             compression: Some(Compression::Lz4),
+            history: History::of_seconds(*self.random.pick(&[0, 5, 3_600])),
             ..Properties::default()
         };
         let (engine, named) = (self.engine(), name.clone());
@@ -112,6 +121,98 @@ impl Family {
             Some(WriteStep::Failed(error)) => Err(violation(format!("a change of {name} fails: {error}"))),
             _ => self.wait(self.host.spawn("change", volume.change_later(change))),
         }
+    }
+
+    fn snapshot(&mut self, name: &str) -> Outcome {
+        if self.is_full() {
+            return Ok(());
+        }
+        let snapshot = self.fresh_name();
+        self.began("snapshot", format!("snapshot {name}@{snapshot}"));
+        let (engine, of, called) = (self.engine(), name.to_owned(), snapshot.clone());
+        let made =
+            self.host.spawn("snapshot", async move { engine.snapshot(&of, &called, Vec::new()).await });
+        let source = self.wait(made)?.lineage.source.expect("a snapshot has a source");
+        let member = self.members.get_mut(name);
+        let image = member.image;
+        member.points.push((source.head, image));
+        self.members.add(&snapshot_name(name, &snapshot), image);
+        Ok(())
+    }
+
+    fn fork(&mut self) -> Outcome {
+        let Some(source) = pick(&mut self.random, &self.members.all()) else { return Ok(()) };
+        if self.is_full() {
+            return Ok(());
+        }
+        let name = self.fresh_name();
+        self.began("fork", format!("fork {source} into {name}"));
+        let (engine, of, called) = (self.engine(), source.clone(), name.clone());
+        self.wait(self.host.spawn("fork", async move { engine.fork(&of, &called).await }))?;
+        self.members.add(&name, self.members.get(&source).image);
+        self.open(&name)
+    }
+
+    /// To a snapshot or a head, in place or into a new volume.
+    fn rewind(&mut self, name: &str) -> Outcome {
+        let member = self.members.get(name);
+        let heads = member.points.iter().map(|(head, image)| (Target::Head(*head), *image));
+        let image_of = |snapshot: &String| self.members.get(&snapshot_name(name, snapshot)).image;
+        let snapshots = self.members.snapshots(name);
+        let snapshots =
+            snapshots.iter().map(|snapshot| (Target::Snapshot(snapshot.clone()), image_of(snapshot)));
+        let targets: Vec<(Target, Image)> = heads.chain(snapshots).collect();
+        if targets.is_empty() || self.is_full() {
+            return Ok(());
+        }
+        let (to, image) = self.random.pick(&targets).clone();
+        if self.random.chance(300_000) {
+            self.rewind_as(name, to, image)
+        } else {
+            self.rewind_here(name, to, image)
+        }
+    }
+
+    fn rewind_as(&mut self, name: &str, to: Target, image: Image) -> Outcome {
+        let new = self.fresh_name();
+        self.began("rewind into a fork", format!("rewind {name} to {to:?} as {new}"));
+        let (engine, of, called) = (self.engine(), name.to_owned(), new.clone());
+        let made = self.host.spawn("rewind", async move { engine.rewind_as(&of, &to, &called).await });
+        match self.try_wait(made)? {
+            Ok(_) => {
+                self.members.add(&new, image);
+                self.open(&new)
+            }
+            // The head was thinned away.
+            Err(EngineError::NotFound(_)) => Ok(()),
+            Err(error) => Err(violation(error)),
+        }
+    }
+
+    fn rewind_here(&mut self, name: &str, to: Target, image: Image) -> Outcome {
+        self.began("rewind in place", format!("rewind {name} to {to:?}"));
+        let (engine, of) = (self.engine(), name.to_owned());
+        let rewound =
+            self.try_wait(self.host.spawn("rewind", async move { engine.rewind(&of, &to, &|| 0).await }))?;
+        let volume = self.engine().volume(name);
+        let before = self.members.get(name).image;
+        self.members.get_mut(name).volume =
+            Some(volume.ok_or_else(|| violation(format!("{name} is not open after a rewind")))?);
+        match rewound {
+            Ok(rewound) => {
+                let kept = rewound.kept.expect("the state from before is kept");
+                self.members.get_mut(name).image = image;
+                self.members.add(&kept, before);
+                Ok(())
+            }
+            // The head was thinned away, or is the one that the volume has.
+            Err(EngineError::NotFound(_) | EngineError::Invalid(_)) => Ok(()),
+            Err(error) => Err(violation(error)),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.members.all().len() >= MEMBERS_MAX
     }
 
     fn pass_time(&mut self) -> Outcome {
