@@ -4,18 +4,21 @@
 //! sim [--seeds N] [--from S] [--seconds T]   many seeds, until one fails
 //! sim --seed S                               one seed
 //! sim --scenario NAME [--seed S]             a scenario, cut off after each of its steps
+//! sim --families N [--from S]                many families of volumes, of a hundred steps each
+//! sim --family S                             one family
 //! sim --bug NAME                             plants a bug and runs all scenarios until one catches it
 //! ```
 #![forbid(unsafe_code)]
 
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal, stderr},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
 use esker_io::Bug;
-use esker_sim::{enumerate, hunt, scenarios, seeds};
+use esker_sim::{enumerate, family, hunt, scenarios, seeds};
 
 /// What the command line says.
 #[derive(Default)]
@@ -26,7 +29,11 @@ struct Arguments {
     seed: Option<u64>,
     scenario: Option<String>,
     bug: Option<String>,
+    families: Option<u64>,
 }
+
+/// The steps of a family's life.
+const FAMILY_STEPS: u64 = 100;
 
 const BUGS: [Bug; 23] = [
     Bug::ClaimDeleted,
@@ -59,6 +66,7 @@ fn main() -> ExitCode {
         Arguments { bug: Some(bug), .. } => plant(&bug),
         Arguments { scenario: Some(name), seed, .. } => scenario(&name, seed.unwrap_or(1)),
         Arguments { seed: Some(seed), .. } => one(seed),
+        Arguments { families: Some(count), from, .. } => families(from, count),
         arguments => many(&arguments),
     });
     match outcome {
@@ -85,10 +93,13 @@ fn parse() -> Result<Arguments, String> {
             "--seconds" => parsed.seconds = Some(number()?),
             "--seed" => parsed.seed = Some(number()?),
             "--scenario" => parsed.scenario = Some(value),
+            "--families" => parsed.families = Some(number()?),
+            "--family" => (parsed.from, parsed.families) = (number()?, Some(1)),
             "--bug" => parsed.bug = Some(value),
             _ => {
                 return Err(format!(
-                    "{word} is unknown; there are --seeds, --from, --seconds, --seed, --scenario, --bug"
+                    "{word} is unknown; there are --seeds, --from, --seconds, --seed, --families, --family, \
+                     --scenario, --bug"
                 ));
             }
         }
@@ -139,6 +150,34 @@ fn many(arguments: &Arguments) -> Result<(), String> {
     let (from, seconds) = (arguments.from, start.elapsed().as_secs_f64());
     println!(
         "{done} seeds from {from}: {operations} operations, {crashes} crashes, {seconds:.1} s, all hold"
+    );
+    Ok(())
+}
+
+fn families(from: u64, count: u64) -> Result<(), String> {
+    let start = Instant::now();
+    let terminal = stderr().is_terminal();
+    let (mut steps, mut deleted) = (BTreeMap::new(), 0);
+    for seed in from..from + count {
+        let outcome = hunt::guarded(|| {
+            let done = family::run(seed, FAMILY_STEPS).map_err(|failure| failure.to_string())?;
+            deleted += done.deleted;
+            done.steps.into_iter().for_each(|(kind, count)| *steps.entry(kind).or_insert(0) += count);
+            Ok(())
+        });
+        outcome.map_err(|message| format!("{message}\nrepeat it with: cargo xtask sim --family {seed}"))?;
+        if terminal {
+            eprint!("\r{} families", seed - from + 1);
+        }
+    }
+    if terminal {
+        eprintln!();
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let steps: Vec<String> = steps.iter().map(|(kind, count): (_, &u64)| format!("{count} {kind}")).collect();
+    println!(
+        "{count} families from {from}: {}; {deleted} objects deleted; {seconds:.1} s, all hold",
+        steps.join(", ")
     );
     Ok(())
 }
