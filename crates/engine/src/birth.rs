@@ -118,7 +118,7 @@ impl Pool {
             lineage: Lineage { source: Some(from), ..lineage },
             ..source.clone()
         };
-        let sent = Sent::new(held);
+        let sent = Sent::new(first.volume, held);
         let hash = self.put(&first).await?.ok_or_else(|| EngineError::Damaged {
             object: names::head(first.volume, 1),
             message: "expected no volume of an id just drawn, found a head".to_owned(),

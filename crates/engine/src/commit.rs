@@ -124,7 +124,7 @@ impl Chain {
         mut change: Change,
         give_up: impl Fn() -> bool,
     ) -> Result<()> {
-        let sent = Sent::new(std::mem::take(&mut change.held));
+        let sent = Sent::new(self.newest.volume, std::mem::take(&mut change.held));
         let head = self.next(world, change);
         let (encoded, hash) = encode(&head);
         match settle_head(world, &head, encoded, give_up).await? {
@@ -282,6 +282,7 @@ pub async fn try_claim(
     if numbers.iter().any(|other| *other > head.number) && !planted(Bug::ClaimNotListed) {
         return Ok(Claim::Lost);
     }
+    pool.uses().decided(head.volume);
     Ok(Claim::Won(Box::new(Chain { newest: head, hash })))
 }
 

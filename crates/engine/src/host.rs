@@ -229,6 +229,8 @@ impl Host {
         if let Some(open) = busy.volume() {
             open.stop(&EngineError::NotFound(format!("{} (it was deleted)", describe(name))));
             open.ended().await;
+            // Its last commit came too late.
+            self.pool.uses().decided(volume);
         }
         self.pool.set_name(name, volume, NameState::Free).await?;
         self.known.forget(name);

@@ -2,14 +2,14 @@
 //!
 //! Two kinds, both counted as alive by every round:
 //! - *in flight*: a segment or a pack from before its PUT until the commit that names it is settled. A reference counts
-//!   from when it is decided (rule R2). When the outcome of that commit stays unknown, it counts for as long as the
-//!   run: the head may still arrive.
+//!   from when it is decided (rule R2). When the outcome of that commit stays unknown, it counts on, for the head may
+//!   still arrive: until this run has taken the number of that head, or for as long as the run.
 //! - *readers*: the root and the tail of each volume that is open for reading, whose head may be thinned meanwhile
 //!   (rule R11).
 
-use std::{collections::BTreeMap, mem, sync::Arc, sync::Weak};
+use std::{collections::BTreeMap, sync::Arc, sync::Weak};
 
-use esker_format::{Bulk, head::Head};
+use esker_format::{Bulk, head::Head, ids::VolumeId};
 use esker_io::{Bug, planted, sync::Mutex};
 
 use crate::volume::Volume;
@@ -19,6 +19,8 @@ use crate::volume::Volume;
 pub struct Uses {
     /// How often each is held.
     in_flight: Mutex<BTreeMap<Bulk, u32>>,
+    /// What heads name whose outcome nobody waits for any more.
+    unsettled: Mutex<BTreeMap<VolumeId, Vec<Arc<InFlight>>>>,
     readers: Mutex<Vec<(Weak<Volume>, Arc<Head>)>>,
 }
 
@@ -33,6 +35,13 @@ impl Uses {
     pub(crate) fn hold(self: &Arc<Self>, object: Bulk) -> InFlight {
         *self.in_flight.lock().entry(object).or_insert(0) += 1;
         InFlight { uses: self.clone(), object }
+    }
+
+    /// A claim or a deletion by this run holds the number that every head on its way would need: those that arrived are
+    /// below it, and the others never will.
+    pub(crate) fn decided(&self, volume: VolumeId) {
+        let decided = self.unsettled.lock().remove(&volume);
+        drop(decided);
     }
 
     /// A volume was opened from this head for reading.
@@ -58,23 +67,27 @@ impl Uses {
 }
 
 /// What a head names that is on its way. Dropped before its outcome is known, as when the volume stops meanwhile, all
-/// of it counts for as long as the run: the head may have arrived, or still may.
-pub(crate) struct Sent(Vec<Arc<InFlight>>);
+/// of it counts until that is decided: the head may have arrived, or still may.
+pub(crate) struct Sent {
+    volume: VolumeId,
+    held: Vec<Arc<InFlight>>,
+}
 
 impl Sent {
-    pub(crate) fn new(held: impl IntoIterator<Item = Arc<InFlight>>) -> Self {
-        Self(held.into_iter().collect())
+    pub(crate) fn new(volume: VolumeId, held: impl IntoIterator<Item = Arc<InFlight>>) -> Self {
+        Self { volume, held: held.into_iter().collect() }
     }
 
     /// The head is there.
     pub(crate) fn settled(mut self) {
-        self.0.clear();
+        self.held.clear();
     }
 }
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        self.0.drain(..).for_each(mem::forget);
+        let Some(uses) = self.held.first().map(|first| first.uses.clone()) else { return };
+        uses.unsettled.lock().entry(self.volume).or_default().append(&mut self.held);
     }
 }
 
@@ -96,10 +109,16 @@ mod tests {
     #[test]
     fn what_was_sent_counts_until_its_outcome_is_known() {
         let uses = Arc::new(Uses::default());
-        let sent = |pack| Sent::new([Arc::new(uses.hold(Bulk::Pack(esker_format::ids::PackId([pack; 16]))))]);
-        sent(1).settled();
+        let (volume, other) = (VolumeId([1; 16]), VolumeId([2; 16]));
+        let sent = |volume, pack| {
+            Sent::new(volume, [Arc::new(uses.hold(Bulk::Pack(esker_format::ids::PackId([pack; 16]))))])
+        };
+        sent(volume, 1).settled();
         assert!(uses.in_flight().is_empty());
-        drop(sent(2));
-        assert_eq!(uses.in_flight().len(), 1);
+        drop(sent(volume, 2));
+        drop(sent(other, 3));
+        assert_eq!(uses.in_flight().len(), 2);
+        uses.decided(volume);
+        assert_eq!(uses.in_flight(), [Bulk::Pack(esker_format::ids::PackId([3; 16]))]);
     }
 }
