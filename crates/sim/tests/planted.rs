@@ -70,6 +70,26 @@ fn h5_any_log_is_replayed() {
 }
 
 #[test]
+fn h5_a_rewind_names_an_old_log() {
+    caught_by(Bug::OldLogRewound, "rewind-stale-log", "expected");
+}
+
+#[test]
+fn h8_the_history_is_ignored() {
+    caught_by(Bug::HistoryIgnored, "history", "has the heads");
+}
+
+#[test]
+fn h8_the_newest_head_is_too_old() {
+    caught(Bug::NewestExpired, "history");
+}
+
+#[test]
+fn r8_nobody_looks_whether_a_head_is_still_there() {
+    caught(Bug::LookSkipped, "rewind-expired");
+}
+
+#[test]
 fn w1_a_hole_below_an_acknowledged_record() {
     caught(Bug::HoleBelowAck, "recovery");
 }
