@@ -75,6 +75,11 @@ fn h5_a_rewind_names_an_old_log() {
 }
 
 #[test]
+fn h7_a_rewind_leaves_out_what_is_in_pieces() {
+    caught(Bug::PiecesForgotten, "rewind-pieces");
+}
+
+#[test]
 fn h8_the_history_is_ignored() {
     caught_by(Bug::HistoryIgnored, "history", "has the heads");
 }
