@@ -3,6 +3,7 @@
 mod changes;
 mod history;
 mod metrics;
+mod snapshots;
 
 use std::fmt;
 
@@ -13,6 +14,7 @@ pub use changes::{
 };
 pub use history::{History, Point, RewindVolume, Rewound, Target};
 pub use metrics::{Bucket, Family, FamilyKind, Histogram, Metrics, Sample, Value};
+pub use snapshots::{CreateSnapshot, ForkVolume, LabelSnapshot, Origin, Snapshot, Snapshots};
 
 /// The daemon and what it serves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -182,8 +184,11 @@ pub struct Stored {
     pub history: Setting,
     /// The newest head's number.
     pub head: u64,
-    /// The newest head's kind: data, claim, released.
+    /// The newest head's kind: data, claim, released; unborn: a fork that was never finished.
     pub kind: String,
+    /// What it was forked from; absent for a volume that began empty.
+    #[serde(default)]
+    pub source: Option<Origin>,
     /// The epoch of the last claim.
     pub epoch: u64,
     /// The highest sequence in the store.

@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     ApiError, Daemon, ErrorKind, Limits, Result,
-    api::{CreateVolume, OpenVolume, ReclaimPool, ResizeVolume, RewindVolume},
+    api::{CreateSnapshot, CreateVolume, ForkVolume, LabelSnapshot, OpenVolume, ReclaimPool, ResizeVolume, RewindVolume},
     error::ErrorBody,
     exposition::{self, exposition},
 };
@@ -33,6 +33,10 @@ enum Route {
     Resize(String),
     History(String),
     Rewind(String),
+    Snapshots,
+    Snapshot(String),
+    Labels(String),
+    Fork(String),
     Reclaim,
 }
 
@@ -48,29 +52,37 @@ impl Route {
             ("metrics", None, ..) => Route::Metrics,
             ("reclaim", None, ..) => Route::Reclaim,
             ("volumes", None, ..) => Route::Volumes,
+            ("snapshots", None, ..) => Route::Snapshots,
             ("volumes", Some(name), None, _) if !name.is_empty() => Route::Volume(name.to_owned()),
-            ("volumes", Some(name), Some("open"), None) if !name.is_empty() => Route::Open(name.to_owned()),
-            ("volumes", Some(name), Some("resize"), None) if !name.is_empty() => {
-                Route::Resize(name.to_owned())
-            }
-            ("volumes", Some(name), Some("history"), None) if !name.is_empty() => {
-                Route::History(name.to_owned())
-            }
-            ("volumes", Some(name), Some("rewind"), None) if !name.is_empty() => {
-                Route::Rewind(name.to_owned())
-            }
+            ("volumes", Some(name), Some(what), None) if !name.is_empty() => Route::of_volume(name, what)?,
             _ => return None,
         };
         Some(route)
     }
 
+    fn of_volume(name: &str, what: &str) -> Option<Route> {
+        let route = match what {
+            "open" => Route::Open,
+            "resize" => Route::Resize,
+            "history" => Route::History,
+            "rewind" => Route::Rewind,
+            "snapshots" => Route::Snapshot,
+            "labels" => Route::Labels,
+            "fork" => Route::Fork,
+            _ => return None,
+        };
+        Some(route(name.to_owned()))
+    }
+
     /// The methods it takes, as the header `Allow` wants them.
     fn allowed(&self) -> &'static str {
         match self {
-            Route::Status | Route::Requests | Route::Metrics | Route::Exposition | Route::History(_) => "GET",
+            Route::Status | Route::Requests | Route::Metrics | Route::Exposition => "GET",
+            Route::Snapshots | Route::History(_) => "GET",
             Route::Volumes => "GET, POST",
             Route::Volume(_) => "GET, DELETE",
             Route::Open(_) | Route::Resize(_) | Route::Rewind(_) | Route::Reclaim => "POST",
+            Route::Snapshot(_) | Route::Labels(_) | Route::Fork(_) => "POST",
         }
     }
 }
@@ -84,7 +96,7 @@ pub(crate) async fn answer(
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else {
         let message = format!(
-            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, reclaim"
+            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, snapshots, reclaim"
         );
         return failure(&ApiError::new(ErrorKind::NotFound, message));
     };
@@ -109,6 +121,19 @@ pub(crate) async fn answer(
             Ok(wanted) => call(daemon.reclaim(wanted)).await,
             Err(error) => Err(error),
         },
+        (&Method::GET, Route::Snapshots) => call(daemon.snapshots()).await,
+        (&Method::POST, Route::Snapshot(name)) => match body::<CreateSnapshot>(request, limits).await {
+            Ok(wanted) => call(daemon.snapshot(name.clone(), wanted)).await,
+            Err(error) => Err(error),
+        },
+        (&Method::POST, Route::Labels(name)) => match body::<LabelSnapshot>(request, limits).await {
+            Ok(wanted) => call(daemon.label(name.clone(), wanted)).await,
+            Err(error) => Err(error),
+        },
+        (&Method::POST, Route::Fork(name)) => match body::<ForkVolume>(request, limits).await {
+            Ok(wanted) => call(daemon.fork(name.clone(), wanted)).await,
+            Err(error) => Err(error),
+        },
         (&Method::POST, Route::Open(name)) => match body::<OpenVolume>(request, limits).await {
             Ok(wanted) => call(daemon.open(name.clone(), wanted)).await,
             Err(error) => Err(error),
@@ -121,13 +146,7 @@ pub(crate) async fn answer(
             Ok(wanted) => call(daemon.rewind(name.clone(), wanted)).await,
             Err(error) => Err(error),
         },
-        _ => {
-            let allowed = route.allowed();
-            let message = format!("{path} does not take {method}, only {allowed}");
-            let mut response = failure(&ApiError::new(ErrorKind::MethodNotAllowed, message));
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-            return response;
-        }
+        _ => return not_allowed(&path, &method, &route),
     };
     match answered {
         Ok(json) => respond(StatusCode::OK, JSON, json),
@@ -175,6 +194,14 @@ async fn body<T: DeserializeOwned>(request: Request<Incoming>, limits: Limits) -
     serde_json::from_slice(text).map_err(|error| {
         ApiError::new(ErrorKind::Invalid, format!("the body is not what is expected: {error}"))
     })
+}
+
+fn not_allowed(path: &str, method: &Method, route: &Route) -> Response<Full<Bytes>> {
+    let allowed = route.allowed();
+    let message = format!("{path} does not take {method}, only {allowed}");
+    let mut response = failure(&ApiError::new(ErrorKind::MethodNotAllowed, message));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 fn failure(error: &ApiError) -> Response<Full<Bytes>> {

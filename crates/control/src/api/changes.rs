@@ -89,6 +89,9 @@ pub struct Reclaimed {
     /// How long until a head of a released volume is older than that.
     #[serde(default)]
     pub next_expiry_ms: Option<u64>,
+    /// Forks and snapshots that were never finished, and never will be.
+    #[serde(default)]
+    pub buried: u64,
 }
 
 /// Asks for a volume to be served.

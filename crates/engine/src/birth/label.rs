@@ -1,4 +1,4 @@
-//! Labels of a snapshot: another frozen head of its chain, which says the same but for them.
+//! Labels of a snapshot: another frozen head of its chain, which says the same but for them, its time too.
 
 use esker_format::{
     head::{Head, HeadKind, LABELS_MAX, Previous},
@@ -38,7 +38,7 @@ pub(crate) async fn relabel(
             previous: Some(Previous { number: before.number, attempt: before.attempt, hash: newest.hash }),
             run: owner.run,
             directory: owner.directory,
-            written_ms: pool.world().clock.wall_ms(),
+            // The time is that of the snapshot.
             ..before.clone()
         };
         change(&mut head.lineage.labels);

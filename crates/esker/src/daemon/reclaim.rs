@@ -129,5 +129,6 @@ fn told(report: &Report, grace: Duration, dry_run: bool) -> api::Reclaimed {
         deleted: objects(report.deleted),
         heads_deleted: report.heads_deleted,
         next_expiry_ms: report.next_expiry.map(ms),
+        buried: report.buried,
     }
 }

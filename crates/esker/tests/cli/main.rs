@@ -4,6 +4,7 @@ mod bench;
 mod commands;
 mod config;
 mod documents;
+mod history;
 mod images;
 mod log;
 mod metrics;
