@@ -67,11 +67,11 @@ impl Route {
         let route = match what {
             "open" => Route::Open,
             "resize" => Route::Resize,
+            "history" => Route::History,
+            "rewind" => Route::Rewind,
             "snapshots" => Route::Snapshot,
             "labels" => Route::Labels,
             "fork" => Route::Fork,
-            "history" => Route::History,
-            "rewind" => Route::Rewind,
             _ => return None,
         };
         Some(route(name.to_owned()))
@@ -80,12 +80,8 @@ impl Route {
     /// The methods it takes, as the header `Allow` wants them.
     fn allowed(&self) -> &'static str {
         match self {
-            Route::Status
-            | Route::Requests
-            | Route::Metrics
-            | Route::Exposition
-            | Route::Snapshots
-            | Route::History(_) => "GET",
+            Route::Status | Route::Requests | Route::Metrics | Route::Exposition => "GET",
+            Route::Snapshots | Route::History(_) => "GET",
             Route::Volumes => "GET, POST",
             Route::Volume(_) => "GET, DELETE",
             Route::Open(_) | Route::Resize(_) | Route::Rewind(_) | Route::Reclaim => "POST",
@@ -153,13 +149,7 @@ pub(crate) async fn answer(
             Ok(wanted) => call(daemon.rewind(name.clone(), wanted)).await,
             Err(error) => Err(error),
         },
-        _ => {
-            let allowed = route.allowed();
-            let message = format!("{path} does not take {method}, only {allowed}");
-            let mut response = failure(&ApiError::new(ErrorKind::MethodNotAllowed, message));
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-            return response;
-        }
+        _ => return not_allowed(&path, &method, &route),
     };
     match answered {
         Ok(json) => respond(StatusCode::OK, JSON, json),
@@ -207,6 +197,14 @@ async fn body<T: DeserializeOwned>(request: Request<Incoming>, limits: Limits) -
     serde_json::from_slice(text).map_err(|error| {
         ApiError::new(ErrorKind::Invalid, format!("the body is not what is expected: {error}"))
     })
+}
+
+fn not_allowed(path: &str, method: &Method, route: &Route) -> Response<Full<Bytes>> {
+    let allowed = route.allowed();
+    let message = format!("{path} does not take {method}, only {allowed}");
+    let mut response = failure(&ApiError::new(ErrorKind::MethodNotAllowed, message));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 fn failure(error: &ApiError) -> Response<Full<Bytes>> {

@@ -286,13 +286,14 @@ pub async fn try_claim(
     Ok(Claim::Won(Box::new(Chain { newest: head, hash })))
 }
 
-/// Gives a claim the state of a pin. Sequences are given again from there on, in a higher epoch (invariant 3).
+/// Gives a claim the state of a pin.
 fn go_back(claim: &mut Head, before: &Head, to: &Head) {
     assert_eq!(to.kind, HeadKind::Unborn, "what a pin holds stays there until it is buried (rule R8)");
     assert!(to.pieces.is_empty(), "no head of before is named (rule H7)");
     assert_eq!(before.kind, HeadKind::Released, "the store has all of the state before");
     assert_ne!(claim.log, before.log, "a log from before is never replayed over it (rule H5)");
     assert!(claim.epoch == claim.number && claim.epoch > before.epoch, "whoever rewinds is the writer");
+    assert!(to.sequence > before.sequence, "no sequence is given twice (invariant 3)");
     claim.size_bytes = to.size_bytes;
     claim.sequence = to.sequence;
     claim.root = to.root;

@@ -73,6 +73,13 @@ impl Pieces {
         Ok(Some(pieces))
     }
 
+    /// These, and sequences up to `last` in which nothing happens.
+    pub(crate) fn up_to(pieces: Option<Pieces>, head: &Head, last_sequence: u64) -> Pieces {
+        assert!(last_sequence > head.sequence, "a head is followed by what is newer");
+        let (runs, blocks) = pieces.map_or_else(Default::default, |pieces| (pieces.runs, pieces.blocks));
+        Pieces { covered: head.covered(), last_sequence, runs, blocks }
+    }
+
     /// Adds the next piece. A run of several records has the sequence of the newest: what says nothing beyond the
     /// segments is left out, the rest is newer than they are or the same.
     fn lay(&mut self, piece: Piece) {

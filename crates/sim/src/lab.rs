@@ -8,6 +8,7 @@ mod book;
 mod cache;
 mod change;
 mod check;
+mod forks;
 mod history;
 mod open;
 mod probe;

@@ -51,6 +51,8 @@ pub(crate) enum Effect {
     Patch { offset: u64, data: Bytes },
     /// Blocks that read as zeros from then on.
     Clear { lba: u64, blocks: u64 },
+    /// All blocks, as they were once.
+    GoBack(Image),
 }
 
 impl Operation {
@@ -123,7 +125,7 @@ impl Operation {
 
 /// A volume's blocks; `None` is zeros.
 #[derive(Debug, Clone)]
-struct Image(Vec<Option<Bytes>>);
+pub(crate) struct Image(Vec<Option<Bytes>>);
 
 impl Image {
     fn apply(&mut self, effect: &Effect) {
@@ -143,6 +145,11 @@ impl Image {
             }
             Effect::Clear { lba, blocks } => {
                 self.0[*lba as usize..(lba + blocks) as usize].fill(None);
+            }
+            Effect::GoBack(image) => {
+                let blocks = self.0.len();
+                self.0.clone_from(&image.0);
+                self.0.resize(blocks.max(image.0.len()), None);
             }
         }
     }
@@ -172,6 +179,8 @@ pub struct Model {
     base: Image,
     /// The sequence that `base` is the image of.
     base_sequence: u64,
+    /// What led to it, for those who ask for what a snapshot has.
+    settled: Vec<Effect>,
     history: VecDeque<Effect>,
     /// Records that were tried and may be in the log: nothing follows them until the volume is opened again.
     tried: Vec<Effect>,
@@ -186,6 +195,7 @@ impl Model {
         Self {
             base: Image(vec![None; (size_bytes / BLOCK) as usize]),
             base_sequence: 0,
+            settled: Vec::new(),
             history: VecDeque::new(),
             tried: Vec::new(),
             acknowledged: 0,
@@ -258,6 +268,7 @@ impl Model {
         while self.base_sequence < self.committed {
             let effect = self.history.pop_front().expect("the history reaches to its last sequence");
             self.base.apply(&effect);
+            self.settled.push(effect);
             self.base_sequence += 1;
         }
         Ok(())
@@ -298,21 +309,25 @@ impl Model {
         (self.committed == self.last()).then(|| Kept { image: self.image(), sequence: self.last() })
     }
 
-    /// The volume has that state again, in the store, and its history goes on from there.
-    pub(crate) fn go_back(&mut self, kept: &Kept) {
-        let blocks = self.base.0.len().max(kept.image.0.len());
-        self.base = kept.image.clone();
-        self.base.0.resize(blocks, None);
-        self.base_sequence = kept.sequence;
-        self.history.clear();
-        self.tried.clear();
-        (self.acknowledged, self.flushed, self.committed) = (kept.sequence, kept.sequence, kept.sequence);
-    }
-
     fn image(&self) -> Image {
         let mut image = self.base.clone();
         self.history.iter().for_each(|effect| image.apply(effect));
         image
+    }
+
+    /// Compares `found`, which begins at block 0, with the state at a sequence.
+    pub fn compare_at(&self, sequence: u64, found: &[u8]) -> Result<(), String> {
+        let last = self.last();
+        if sequence > last {
+            return Err(format!("expected a state up to sequence {last}, found {sequence}"));
+        }
+        let mut image = Image(vec![None; self.base.0.len()]);
+        self.settled
+            .iter()
+            .chain(&self.history)
+            .take(sequence as usize)
+            .for_each(|effect| image.apply(effect));
+        image.compare(sequence, 0, found)
     }
 
     /// Compares `found`, which begins at block `lba`, with the newest state.
@@ -322,9 +337,9 @@ impl Model {
 }
 
 impl Kept {
-    /// The sequence that it was at.
-    pub(crate) fn sequence(&self) -> u64 {
-        self.sequence
+    /// What going back to it does.
+    pub(crate) fn effect(&self) -> Effect {
+        Effect::GoBack(self.image.clone())
     }
 
     /// Compares `found`, which begins at block `lba`, with this state.

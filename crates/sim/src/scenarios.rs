@@ -2,6 +2,7 @@
 
 mod cache;
 mod crowded;
+mod forks;
 mod history;
 mod local;
 mod owners;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(history::all());
     all.extend(weather::all());
     all.extend(cache::all());
+    all.extend(forks::all());
     all
 }
 

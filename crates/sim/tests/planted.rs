@@ -70,6 +70,31 @@ fn h5_any_log_is_replayed() {
 }
 
 #[test]
+fn h5_a_rewind_names_an_old_log() {
+    caught_by(Bug::OldLogRewound, "rewind-stale-log", "expected");
+}
+
+#[test]
+fn h7_a_rewind_leaves_out_what_is_in_pieces() {
+    caught(Bug::PiecesForgotten, "rewind-pieces");
+}
+
+#[test]
+fn h8_the_history_is_ignored() {
+    caught_by(Bug::HistoryIgnored, "history", "has the heads");
+}
+
+#[test]
+fn h8_the_newest_head_is_too_old() {
+    caught(Bug::NewestExpired, "history");
+}
+
+#[test]
+fn r8_nobody_looks_whether_a_head_is_still_there() {
+    caught(Bug::LookSkipped, "rewind-expired");
+}
+
+#[test]
 fn w1_a_hole_below_an_acknowledged_record() {
     caught(Bug::HoleBelowAck, "recovery");
 }
@@ -242,6 +267,36 @@ fn a_write_without_space_is_acknowledged() {
 #[test]
 fn i11_a_failed_sync_is_done_again() {
     caught(Bug::SyncRetried, "sync-fails-once");
+}
+
+#[test]
+fn r6_nobody_looks_at_the_source() {
+    caught_by(Bug::LookSkipped, "fork-too-late", "");
+}
+
+#[test]
+fn r6_an_unborn_head_is_no_root() {
+    caught_by(Bug::UnbornNotRoot, "fork-unborn", "");
+}
+
+#[test]
+fn r6_an_unborn_head_stops_rounds() {
+    caught_by(Bug::UnbornNotBuried, "fork-late", "reclaim fails");
+}
+
+#[test]
+fn r7_a_root_hops() {
+    caught(Bug::MarkNotListed, "fork-hop");
+}
+
+#[test]
+fn h7_a_fork_forgets_pieces() {
+    caught_by(Bug::PiecesForgotten, "fork-pieces", "the fork holds");
+}
+
+#[test]
+fn w6_the_log_is_cut_across_a_point() {
+    caught_by(Bug::PointNotCut, "snapshot-point", "the point at sequence");
 }
 
 /// Rule W10: a store on the same machine that acknowledges before it is durable.

@@ -55,11 +55,25 @@ impl Making<'_> {
 
     /// The state of a head, with its pieces in a segment.
     pub(crate) async fn whole(&self, head: &Head) -> Result<State> {
-        let mut state = State::of(head);
         if planted(Bug::PiecesForgotten) {
-            return Ok(state);
+            return Ok(State::of(head));
         }
-        let Some(pieces) = Pieces::read(self.pool, head).await? else { return Ok(state) };
+        match Pieces::read(self.pool, head).await? {
+            Some(pieces) => self.sealed(head, pieces).await,
+            None => Ok(State::of(head)),
+        }
+    }
+
+    /// The state of a head, with further sequences up to `last` in which nothing happens: its pieces and these in a
+    /// segment.
+    pub(crate) async fn whole_up_to(&self, head: &Head, last: u64) -> Result<State> {
+        let pieces = Pieces::read(self.pool, head).await?;
+        let pieces = pieces.filter(|_| !planted(Bug::PiecesForgotten));
+        self.sealed(head, Pieces::up_to(pieces, head, last)).await
+    }
+
+    async fn sealed(&self, head: &Head, pieces: Pieces) -> Result<State> {
+        let mut state = State::of(head);
         if state.head.tail.len() >= TAIL_SEGMENTS_MAX {
             let name = head.volume;
             return Err(EngineError::Invalid(format!("the tail of volume {name} is full; open it once")));
@@ -69,7 +83,7 @@ impl Making<'_> {
         let (segment, held) = sealed.named();
         state.head.tail.push(segment);
         state.head.sequence = state.head.covered();
-        assert_eq!(state.head.sequence, head.sequence, "the segment holds what the pieces hold");
+        assert!(state.head.sequence >= head.sequence, "the segment holds what the pieces hold");
         state.held.push(held);
         Ok(state)
     }

@@ -10,12 +10,12 @@
 //! 1. Nobody is connected. The volume is drained, so that no log has anything that the store lacks (rule H5), or it was
 //!    released before; one that somebody else has is refused.
 //! 2. The state that it has is kept as a snapshot.
-//! 3. Pin: the state of v/95 as an unborn volume (rule R8). What it holds in pieces is written as a segment first, so
-//!    that no head names a head of before (rule H7).
+//! 3. Pin: the state of v/95 as an unborn volume (rule R8). A segment is written first, of what it holds in pieces, so
+//!    that no head names a head of before (rule H7), and of all sequences from there up to one more than v/105 has, in
+//!    which nothing happens: so the rewind has a sequence of its own, and equal sequences still mean equal contents.
 //! 4. Look: v/95 is still there. From now on the pin holds what it reaches.
-//! 5. Use: a claim with the state of v/95. It is a new epoch, so that a sequence that is given again is another one, and
-//!    names a fresh log, so that none from before is ever replayed over it (rule H5). If somebody claimed the volume
-//!    since 1, nothing is done.
+//! 5. Use: a claim with the state of v/95. It is a new epoch, and names a fresh log, so that none from before is ever
+//!    replayed over it (rule H5). If somebody claimed the volume since 1, nothing is done.
 //! 6. The volume is released, the pin is buried, and whoever had the volume open has it open again.
 //!
 //! As a fork only 3, 4 and a birth are needed; the volume itself is only read, and may be open anywhere.
@@ -153,7 +153,9 @@ impl Host {
             return Err(EngineError::Invalid(format!("head {number} is the state that volume {name} has")));
         }
         let kept = self.keep_before(name, &newest).await?;
-        let state = self.making().whole(&target).await?;
+        // No sequence is given twice: that of the rewind itself is behind all that there were.
+        let sequence = newest.head.sequence.max(target.sequence) + 1;
+        let state = self.making().whole_up_to(&target, sequence).await?;
         let pin = self.pool.pin(state, None, Lineage::default(), self.owner).await?;
         let outcome = self.use_pin(name, &newest, &target, &pin).await;
         if let Err(error) = pin.bury(&self.pool).await {

@@ -17,8 +17,6 @@ struct State {
     model: Model,
     /// Counts the openings.
     opening: u64,
-    /// The volume may come back with this state.
-    may_go_back: Option<Kept>,
     error: Option<String>,
 }
 
@@ -32,8 +30,7 @@ impl State {
 
 impl Book {
     pub(super) fn new(size_bytes: u64) -> Self {
-        let model = Model::new(size_bytes);
-        Self { state: Mutex::new(State { model, opening: 0, may_go_back: None, error: None }) }
+        Self { state: Mutex::new(State { model: Model::new(size_bytes), opening: 0, error: None }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -95,13 +92,7 @@ impl Book {
     pub(super) fn reopened(&self, sequence: u64) -> Result<(), String> {
         let mut state = self.lock();
         state.opening += 1;
-        match state.may_go_back.take() {
-            Some(kept) if kept.sequence() == sequence => {
-                state.model.go_back(&kept);
-                Ok(())
-            }
-            _ => state.model.reopened(sequence),
-        }
+        state.model.reopened(sequence)
     }
 
     /// The newest state, if the store has all of it.
@@ -109,21 +100,18 @@ impl Book {
         self.lock().model.keep()
     }
 
-    /// Somebody takes the volume back: the next opening finds the one state or the other.
+    /// Somebody takes the volume back: that is one more sequence, or none.
     pub(super) fn goes_back(&self, kept: &Kept) {
-        self.lock().may_go_back = Some(kept.clone());
-    }
-
-    /// It has that state.
-    pub(super) fn went_back(&self, kept: &Kept) {
-        let mut state = self.lock();
-        state.opening += 1;
-        state.may_go_back = None;
-        state.model.go_back(kept);
+        self.lock().model.begin(&[kept.effect()]);
     }
 
     pub(super) fn compare(&self, lba: u64, found: &[u8]) -> Result<(), String> {
         self.lock().model.compare(lba, found)
+    }
+
+    /// As the volume was at a sequence that the store has.
+    pub(super) fn compare_at(&self, sequence: u64, found: &[u8]) -> Result<(), String> {
+        self.lock().model.compare_at(sequence, found)
     }
 
     pub(super) fn committed(&self) -> u64 {

@@ -60,14 +60,19 @@ impl Lab {
         outcome: Result<Rewound, EngineError>,
     ) -> Outcome<Result<Rewound, EngineError>> {
         let open = self.sites[site].engine.as_ref().and_then(|engine| engine.volume(VOLUME));
-        if outcome.is_ok() {
-            self.book.went_back(&kept.state);
-            self.size.found(kept.size_bytes)?;
-        } else if let Some(volume) = &open {
-            self.book.reopened(volume.last_sequence().0).map_err(violation)?;
-            self.size.found(volume.size_bytes())?;
+        let before = self.sites[site].volume.take();
+        self.sites[site].volume = open.clone();
+        if let Some(open) = open
+            // One that could not be drained is as it was.
+            && !before.is_some_and(|before| Arc::ptr_eq(&before, &open))
+        {
+            let (sequence, expected) = (open.last_sequence().0, self.book.last() + 1);
+            if outcome.is_ok() && (sequence, open.size_bytes()) != (expected, kept.size_bytes) {
+                return Err(violation(format!("rewound to sequence {sequence}, expected {expected}")));
+            }
+            self.book.reopened(sequence).map_err(violation)?;
+            self.size.found(open.size_bytes())?;
         }
-        self.sites[site].volume = open;
         self.observe()?;
         Ok(outcome)
     }

@@ -113,7 +113,9 @@ impl Lab {
         let heads: Vec<Head> = heads.iter().filter_map(read).collect();
         let deleted = |head: &&Head| head.kind == HeadKind::Deleted;
         let gone: BTreeSet<_> = heads.iter().filter(deleted).map(|head| head.volume).collect();
-        let roots: Vec<Head> = heads.into_iter().filter(|head| !gone.contains(&head.volume)).collect();
+        // Nobody relies on what is not born; what is has a second head, which says the same.
+        let is_root = |head: &Head| !gone.contains(&head.volume) && head.kind != HeadKind::Unborn;
+        let roots: Vec<Head> = heads.into_iter().filter(is_root).collect();
         self.audit(async move |pool: Arc<Pool>| {
             let mut reached = BTreeSet::new();
             for head in roots {

@@ -58,7 +58,6 @@ fn rewind(lab: &mut Lab) -> Outcome {
     let second = lab.keep_state()?;
     let kept = lab.rewind(&first)?.kept.ok_or_else(|| violation("the state before is not kept"))?;
     lab.check_state(&kept, &second)?;
-    // Sequences are given again, for other contents.
     commit(lab, 1)?;
     commit(lab, 6)?;
     lab.fall(0, Fall::Power(Survival::OnlySynced));
@@ -94,7 +93,10 @@ fn stale_log(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
     commit(lab, 0)?;
     let first = lab.keep_state()?;
-    lab.write(2, 3)?;
+    // More than all that comes until the rewind.
+    for lba in 0..8 {
+        lab.write(lba, 1)?;
+    }
     lab.flush()?;
     lab.fall(0, Fall::Power(Survival::Everything));
     lab.open(1)?;
@@ -119,7 +121,10 @@ fn expired(lab: &mut Lab) -> Outcome {
     commit(lab, 0)?;
     let first = lab.keep_state()?;
     commit(lab, 0)?;
-    commit(lab, 0)?;
+    // A shrink folds everything into pages: the new head does not name what was overwritten.
+    let blocks = lab.blocks();
+    lab.resize(blocks + 1)?;
+    lab.resize(blocks)?;
     lab.drain()?;
     let heads = lab.head_names().len() as u64;
     let engine = lab.bare_engine(0)?;
