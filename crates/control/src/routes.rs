@@ -82,6 +82,14 @@ impl Route {
     }
 }
 
+fn no_endpoint(path: &str) -> ApiError {
+    let message = format!(
+        "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, snapshots, \
+         reclaim"
+    );
+    ApiError::new(ErrorKind::NotFound, message)
+}
+
 /// Answers one request.
 pub(crate) async fn answer(
     daemon: Arc<dyn Daemon>,
@@ -90,10 +98,7 @@ pub(crate) async fn answer(
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else {
-        let message = format!(
-            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, snapshots, reclaim"
-        );
-        return failure(&ApiError::new(ErrorKind::NotFound, message));
+        return failure(&no_endpoint(&path));
     };
     let method = request.method().clone();
     let answered = match (&method, &route) {
