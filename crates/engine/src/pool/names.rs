@@ -32,7 +32,11 @@ impl Pool {
 
     /// All bound names, sorted. One LIST, and one GET for each name that was ever used.
     pub async fn names(&self) -> Result<Vec<NamedVolume>> {
-        let listed = self.fetcher.list(&object_names::names()).await?;
+        self.names_under(&object_names::names()).await
+    }
+
+    async fn names_under(&self, prefix: &str) -> Result<Vec<NamedVolume>> {
+        let listed = self.fetcher.list(prefix).await?;
         let gets: Vec<_> = newest_of_each(&listed)
             .into_iter()
             .map(|(name, number)| async move { self.get_name_record(&name, number).await })
@@ -41,6 +45,17 @@ impl Pool {
         let named =
             |record: NameRecord| bound(&record).map(|volume| NamedVolume { name: record.name, volume });
         Ok(records.into_iter().filter_map(named).collect())
+    }
+
+    /// The snapshots of the volume with this name, sorted, each without the volume's name. One LIST, and one GET for
+    /// each that ever was.
+    pub async fn snapshot_names(&self, volume: &str) -> Result<Vec<String>> {
+        object_names::valid_volume_name(volume)?;
+        let named = self.names_under(&object_names::snapshots_of(volume)).await?;
+        let snapshot = |named: NamedVolume| {
+            object_names::snapshot_parts(&named.name).map(|(_, snapshot)| snapshot.to_owned())
+        };
+        Ok(named.into_iter().filter_map(snapshot).collect())
     }
 
     /// The newest record of a name; `None` when the name was never used.

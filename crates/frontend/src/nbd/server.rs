@@ -266,6 +266,7 @@ impl Guard {
             socket,
             exports: &*shared.exports,
             stopping: &shared.orders.stopping,
+            runtime: &shared.runtime,
             deadline: Instant::now() + shared.limits.handshake,
         }
         .run()?;
