@@ -123,7 +123,8 @@ async fn check_volume(
             Err(error) => report.problems.push(problem(&names::head(volume, *number), &error)),
         }
     }
-    if newest.head.kind == HeadKind::Deleted {
+    // What was never born may lack what it names; nobody can rely on it (rule R6).
+    if matches!(newest.head.kind, HeadKind::Deleted | HeadKind::Unborn) {
         return Ok(());
     }
     let (mut map, tail) = committed_map(pool, &newest.head).await?;

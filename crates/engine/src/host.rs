@@ -1,6 +1,8 @@
 //! One run of a daemon: a pool, a local directory, and the volumes that are open.
 
+mod fork;
 mod reclaim;
+mod visit;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,11 +23,13 @@ use crate::{
     commit::{self, Owner},
     core::map::MapMemory,
     log::LogDirectory,
-    pool::Pool,
+    pool::{Pool, describe},
     recover::{self, Opening, Report},
     segment_ids::SegmentIds,
     volume::{Keeper, Limits, Volume, keep},
 };
+
+pub use fork::Labels;
 
 /// Starts a task beside the caller.
 pub type Spawn = Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>;
@@ -41,6 +45,8 @@ pub struct Host {
     volumes: Mutex<BTreeMap<String, Slot>>,
     _keeper: Arc<Keeper>,
     rounds: reclaim::Rounds,
+    known: fork::Known,
+    visits: visit::Visits,
     /// Rounds of reclaim end early.
     stopping: AtomicBool,
 }
@@ -76,6 +82,8 @@ impl Host {
             volumes,
             _keeper: keeper,
             rounds: reclaim::Rounds::default(),
+            known: fork::Known::default(),
+            visits: visit::Visits::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -205,7 +213,7 @@ impl Host {
     }
 
     async fn find(&self, name: &str) -> Result<VolumeId> {
-        self.pool.lookup(name).await?.ok_or_else(|| EngineError::NotFound(format!("volume {name}")))
+        self.pool.lookup(name).await?.ok_or_else(|| EngineError::NotFound(describe(name)))
     }
 
     /// Deletes a volume: stops serving it, makes the head that says so, and frees its name (rule H6).
@@ -217,10 +225,12 @@ impl Host {
             commit::delete(&self.pool, volume, self.owner, || false).await?;
         }
         if let Some(open) = busy.volume() {
-            open.stop(&EngineError::NotFound(format!("volume {name} (it was deleted)")));
+            open.stop(&EngineError::NotFound(format!("{} (it was deleted)", describe(name))));
             open.ended().await;
         }
         self.pool.set_name(name, volume, NameState::Free).await?;
+        self.known.forget(name);
+        self.visits.forget(name);
         busy.forget();
         // The volume is gone; what is left of its log is only in the way.
         if let Err(error) = self.log_directory(volume).remove_all(self.pool.world()) {
@@ -247,7 +257,10 @@ impl Host {
     fn occupy(&self, name: &str) -> Result<Busy<'_>> {
         let mut volumes = self.volumes.lock();
         if let Some(Slot::Busy) = volumes.get(name) {
-            return Err(EngineError::Invalid(format!("volume {name} is being opened or deleted; try again")));
+            return Err(EngineError::Invalid(format!(
+                "{} is being made, opened or deleted; try again",
+                describe(name)
+            )));
         }
         let slot = volumes.insert(name.to_owned(), Slot::Busy);
         Ok(Busy { host: self, name: name.to_owned(), slot })

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod ahead;
+pub mod birth;
 mod budget;
 pub mod cache;
 pub mod check;

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use esker_format::{
     head::{Head, HeadKind, Lineage},
     ids::{AttemptId, DirectoryId, LogId, PoolId, RunId, SegmentId, VolumeId},
-    name::NameState,
     names::{self as object_names, ObjectName},
     pool::PoolRecord,
     property::Properties,
@@ -19,7 +18,8 @@ use esker_format::{
 use esker_io::World;
 
 pub use heads::Newest;
-pub use names::NamedVolume;
+pub(crate) use names::describe;
+pub use names::{NamedVolume, Place};
 pub use probe::{ProbeLine, probe};
 
 use crate::{
@@ -159,9 +159,7 @@ impl Pool {
                 "the size of a volume is a multiple of {block} bytes from 1 MiB to 1 PiB, not {size_bytes} bytes"
             )));
         }
-        if self.lookup(name).await?.is_some() {
-            return Err(names::taken(name));
-        }
+        let place = self.place(name).await?;
         let volume = VolumeId(self.world.random.id());
         let first = self.first_head(volume, size_bytes, properties);
         // First the head, then the name: whoever finds the name finds a volume.
@@ -170,7 +168,7 @@ impl Pool {
             let message = "expected no volume of an id just drawn, found a head".to_owned();
             return Err(EngineError::Damaged { object: object_names::head(volume, first.number), message });
         }
-        self.set_name(name, None, NameState::Bound(volume)).await?;
+        self.bind(place, volume).await?;
         Ok(volume)
     }
 
@@ -232,7 +230,7 @@ impl Pool {
 }
 
 /// Creates a small object whose bytes hold a random attempt id, so that equal bytes are the same attempt.
-async fn create(world: &World, name: &str, encoded: Vec<u8>) -> Result<Settled> {
+pub(crate) async fn create(world: &World, name: &str, encoded: Vec<u8>) -> Result<Settled> {
     let sent = Bytes::from(encoded);
     settle(world, name, sent.clone(), |held| *held == sent, after(world, PATIENCE)).await
 }

@@ -27,6 +27,7 @@ use futures_util::future::{try_join, try_join_all};
 
 use crate::{
     EngineError, Result,
+    birth::check_alive,
     budget::Budget,
     checkpoint,
     commit::{self, Chain, Claim, Intent, Owner},
@@ -40,7 +41,7 @@ use crate::{
         scan::{self, Scan},
     },
     pieces::Pieces,
-    pool::{Newest, Pool},
+    pool::{Newest, Pool, describe},
     reclaim::Heads,
     segment_ids::SegmentIds,
     volume::{
@@ -105,8 +106,12 @@ pub struct Report {
 pub async fn open(opening: &Opening) -> Result<Opened> {
     for _ in 0..commit::claim_tries_max() {
         let newest = opening.pool.newest_head(opening.volume).await?;
-        if newest.head.kind == HeadKind::Deleted {
-            return Err(EngineError::NotFound(format!("volume {} (it was deleted)", opening.name)));
+        check_alive(&describe(&opening.name), &newest.head)?;
+        if newest.head.kind == HeadKind::Frozen {
+            let name = &opening.name;
+            return Err(EngineError::Invalid(format!(
+                "{name} is a snapshot; fork it: esker fork {name} NEW"
+            )));
         }
         if thin_heads(opening, &newest).await? {
             continue;
@@ -130,9 +135,7 @@ pub async fn open(opening: &Opening) -> Result<Opened> {
 pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Result<Arc<Volume>> {
     let mut newest = pool.newest_head(volume).await?;
     let (mut map, pieces) = loop {
-        if newest.head.kind == HeadKind::Deleted {
-            return Err(EngineError::NotFound(format!("volume {name} (it was deleted)")));
-        }
+        check_alive(&describe(name), &newest.head)?;
         let read_pieces = Pieces::read(&pool, &newest.head);
         let error = match try_join(committed_map(&pool, &newest.head), read_pieces).await {
             Ok(((map, _), pieces)) => break (map, pieces),

@@ -6,6 +6,7 @@ mod compare;
 mod durable;
 mod pace;
 mod pipeline;
+mod point;
 mod read;
 mod resize;
 mod room;
@@ -30,6 +31,7 @@ use esker_io::sync::{
 
 pub use change::{Change, OwnedChange, Scratch, WriteStep};
 pub(crate) use pipeline::{Pipeline, Start as PipelineStart};
+pub use point::Point;
 pub use read::{ExtentState, ReadStep};
 pub(crate) use stages::seal_pieces;
 pub use status::{Status, VolumeStatus};
@@ -148,6 +150,8 @@ pub(crate) struct Writer {
     committed: Mutex<Committed>,
     /// The size that somebody waits for, until the pipeline takes it.
     resize: Mutex<Option<resize::Request>>,
+    /// Points that somebody waits for, until the pipeline takes them.
+    points: Mutex<Vec<point::Request>>,
     store: durable::StoreSide,
 }
 
@@ -183,6 +187,7 @@ impl Writer {
             ended_with: Mutex::new(None),
             committed: Mutex::new(committed),
             resize: Mutex::new(None),
+            points: Mutex::default(),
             store: durable::StoreSide::default(),
         }
     }
@@ -368,8 +373,8 @@ impl Volume {
             *self.status.lock() = Status::Closed;
         }
         *writer.ended_with.lock() = Some(outcome);
-        // Whoever waits for a new size hears that nobody makes it.
-        drop(writer.resize.lock().take());
+        // Whoever waits for a new size or a point hears that nobody makes it.
+        drop((writer.resize.lock().take(), writer.take_points()));
         writer.ended.notify();
         writer.room.notify();
     }

@@ -18,6 +18,9 @@ use crate::{FormatError, GroupId, PackId, RunId, SegmentId, VolumeId};
 
 /// The longest name of a volume, in bytes.
 pub const VOLUME_NAME_BYTES_MAX: usize = 128;
+/// The longest name of a snapshot with its volume's: a part of an object's name is a file's name where the store is one
+/// of files.
+pub const NAME_BYTES_MAX: usize = 255;
 const NUMBER_DIGITS: usize = 20;
 
 fn number(n: u64) -> String {
@@ -204,8 +207,12 @@ pub fn snapshots_of(volume: &str) -> String {
     format!("names/{volume}@")
 }
 
-/// Checks the name of a volume or a snapshot: one or two that [`valid_volume_name`] allows, joined by `@`.
+/// Checks the name of a volume or a snapshot: one or two that [`valid_volume_name`] allows, joined by `@`, at most 255
+/// bytes.
 pub fn valid_name(name: &str) -> Result<(), FormatError> {
+    if name.len() > NAME_BYTES_MAX {
+        return Err(FormatError::new("name", "length", "at most 255 bytes", name.len()));
+    }
     match snapshot_parts(name) {
         None => valid_volume_name(name),
         Some((volume, snapshot)) => valid_volume_name(volume).and_then(|()| valid_volume_name(snapshot)),

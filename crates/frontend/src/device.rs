@@ -158,6 +158,12 @@ pub trait Exports: Send + Sync + 'static {
     /// The device of this name. The empty name asks for the default, where there is one.
     fn find(&self, name: &str) -> Option<Arc<dyn Device>>;
 
-    /// The names of all volumes that can be served.
+    /// Opens what [`Exports::find`] does not know, for somebody who asks for it by name; none when that makes no sense.
+    fn open(&self, name: &str) -> Option<BoxFuture<'_, Option<Arc<dyn Device>>>> {
+        let _ = name;
+        None
+    }
+
+    /// The names of all volumes that are served to whoever asks what there is.
     fn names(&self) -> Vec<String>;
 }

@@ -186,6 +186,20 @@ impl Exports for Host {
         volumes.is_empty().then_some(only as Arc<dyn Device>)
     }
 
+    /// Snapshots are opened for who asks for one by its name.
+    fn open(&self, name: &str) -> Option<BoxFuture<'_, Option<Arc<dyn Device>>>> {
+        let name = name.contains('@').then(|| name.to_owned())?;
+        Some(Box::pin(async move {
+            match self.visit(&name).await {
+                Ok(snapshot) => Some(snapshot as Arc<dyn Device>),
+                Err(error) => {
+                    tracing::info!(snapshot = name, %error, "a client asked for a snapshot that cannot be served");
+                    None
+                }
+            }
+        }))
+    }
+
     fn names(&self) -> Vec<String> {
         self.volumes().iter().map(|volume| volume.name().to_owned()).collect()
     }

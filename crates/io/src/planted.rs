@@ -60,6 +60,16 @@ pub enum Bug {
     MarkNotListed,
     /// R13: a root that cannot be read is passed over.
     UnreadablePassed,
+    /// R6: nobody looks whether what was pinned is still there.
+    LookSkipped,
+    /// R6: an unborn head is no root.
+    UnbornNotRoot,
+    /// R6: reclaim stops at an unborn head that it cannot read.
+    UnbornNotBuried,
+    /// H7: a fork leaves out what its source holds in pieces.
+    PiecesForgotten,
+    /// W6: the log is cut across the point of a snapshot.
+    PointNotCut,
     /// FLUSH does not sync.
     SyncSkipped,
     /// A write is acknowledged before it is in the log.

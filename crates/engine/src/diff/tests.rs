@@ -58,19 +58,22 @@ impl Packs {
     /// The state after more segments, of which the first `folded` are in pages.
     fn state(&mut self, old: &State, blocks: u64, segments: &[(u32, Vec<Run>)], folded: usize) -> State {
         let changes: Vec<_> = segments.iter().map(|(counter, runs)| index(*counter, runs)).collect();
-        let id = PackId([self.bytes.len() as u8 + 1; 16]);
-        let mut writer = PackWriter::new(PoolId([1; 16]), id, AttemptId([2; 16]));
-        let before = old.root.map(|root| root.page);
-        let before = match old.root {
-            Some(root) if root.blocks != blocks => {
-                block_on(checkpoint::resize(self, before, (root.blocks, blocks), &mut writer)).unwrap()
-            }
-            _ => before,
-        };
-        let root = block_on(fold(self, before, blocks, &changes[..folded], &mut writer)).unwrap();
-        self.bytes.insert(id, writer.finish());
+        let mut root = old.root.map(|root| root.page);
+        if let Some(old) = old.root.filter(|old| old.blocks != blocks) {
+            let mut writer = self.writer();
+            let sizes = (old.blocks, blocks);
+            root = block_on(checkpoint::resize(self, root, sizes, &mut writer)).unwrap();
+            self.bytes.insert(writer.id(), writer.finish());
+        }
+        let mut writer = self.writer();
+        let root = block_on(fold(self, root, blocks, &changes[..folded], &mut writer)).unwrap();
+        self.bytes.insert(writer.id(), writer.finish());
         let layers: Vec<_> = changes[folded..].iter().map(|(id, index)| (*id, &index.runs[..])).collect();
         State { blocks, root: root.map(|page| Root { page, blocks }), laid: flatten(&layers) }
+    }
+
+    fn writer(&self) -> PackWriter {
+        PackWriter::new(PoolId([1; 16]), PackId([self.bytes.len() as u8 + 1; 16]), AttemptId([2; 16]))
     }
 
     fn diff(&self, from: &State, to: &State, range: Range<u64>) -> Vec<Change> {

@@ -131,6 +131,8 @@ pub(crate) struct Appender {
     /// Records that no applied commit covers; the first `cut` of them are in a seal already.
     pending: VecDeque<Pending>,
     cut: usize,
+    /// Sequences at which a cut ends, ascending: the points of snapshots (rule W6).
+    stops: VecDeque<u64>,
     uncut_blocks: u64,
     figures: figures::Figures,
     headers: Vec<u8>,
@@ -161,6 +163,7 @@ impl Appender {
             next_sequence,
             pending,
             cut: 0,
+            stops: VecDeque::new(),
             uncut_blocks,
             figures,
             headers: Vec::new(),

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use esker_format::{
+    head::HeadKind,
     ids::{AttemptId, VolumeId},
     name::{NameRecord, NameState},
     names::{self as object_names, ObjectName},
@@ -13,7 +14,11 @@ use esker_io::Listed;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{GETS_AT_ONCE, Pool, create, damaged};
-use crate::{EngineError, Result, upload::Settled};
+use crate::{
+    EngineError, Result,
+    birth::{Fate, Pin},
+    upload::Settled,
+};
 
 /// A volume and its name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +65,7 @@ impl Pool {
 
     /// The newest record of a name; `None` when the name was never used.
     pub async fn name_record(&self, name: &str) -> Result<Option<NameRecord>> {
-        object_names::valid_volume_name(name)?;
+        object_names::valid_name(name)?;
         let listed = self.fetcher.list(&object_names::name_chain(name)).await?;
         match newest_of_each(&listed).pop_first() {
             Some((_, number)) => Ok(Some(self.get_name_record(name, number).await?)),
@@ -90,21 +95,67 @@ impl Pool {
             if now != expected {
                 return Err(if now.is_some() { taken(name) } else { free(name) });
             }
-            let record = NameRecord {
-                pool: self.id(),
-                name: name.to_owned(),
-                number: newest.as_ref().map_or(0, |newest| newest.number) + 1,
-                attempt: AttemptId(self.world.random.id()),
-                previous: newest.map(|newest| newest.attempt),
-                written_ms: self.world.clock.wall_ms(),
-                state,
-            };
-            let object = object_names::name(name, record.number);
-            if let Settled::Ours = create(&self.world, &object, record.encode()).await? {
+            if let Some(record) = self.put_name(name, newest.as_ref(), state).await? {
                 return Ok(record);
             }
             // Somebody was faster: what they made of the name decides.
         }
+    }
+
+    /// Makes the record behind `newest`; `None` when somebody else did.
+    async fn put_name(
+        &self,
+        name: &str,
+        newest: Option<&NameRecord>,
+        state: NameState,
+    ) -> Result<Option<NameRecord>> {
+        let record = NameRecord {
+            pool: self.id(),
+            name: name.to_owned(),
+            number: newest.map_or(0, |newest| newest.number) + 1,
+            attempt: AttemptId(self.world.random.id()),
+            previous: newest.map(|newest| newest.attempt),
+            written_ms: self.world.clock.wall_ms(),
+            state,
+        };
+        let object = object_names::name(name, record.number);
+        let held = create(&self.world, &object, record.encode()).await?;
+        Ok((held == Settled::Ours).then_some(record))
+    }
+
+    /// Looks whether a name can be given to a new volume. One that stands for a volume that was deleted, or was never
+    /// born and is buried here, is free.
+    ///
+    /// # Errors
+    /// [`EngineError::Exists`] when it stands for something that lives.
+    pub async fn place(&self, name: &str) -> Result<Place> {
+        let newest = self.name_record(name).await?;
+        if let Some(volume) = newest.as_ref().and_then(bound)
+            && !self.is_dead(volume).await?
+        {
+            return Err(taken(name));
+        }
+        Ok(Place { name: name.to_owned(), newest })
+    }
+
+    /// Gives the name to a volume, whose first head is there.
+    pub(crate) async fn bind(&self, mut place: Place, volume: VolumeId) -> Result<()> {
+        let state = NameState::Bound(volume);
+        while self.put_name(&place.name, place.newest.as_ref(), state).await?.is_none() {
+            // Somebody was faster: what they made of the name decides.
+            place = self.place(&place.name).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether nobody can use this volume any more, or ever could.
+    async fn is_dead(&self, volume: VolumeId) -> Result<bool> {
+        let newest = self.newest_head(volume).await?;
+        Ok(match newest.head.kind {
+            HeadKind::Deleted => true,
+            HeadKind::Unborn => Pin::of(&newest).bury(self).await? == Fate::Buried,
+            _ => false,
+        })
     }
 
     async fn get_name_record(&self, name: &str, number: u64) -> Result<NameRecord> {
@@ -127,6 +178,28 @@ fn newest_of_each(listed: &[Listed]) -> BTreeMap<String, u64> {
     newest
 }
 
+/// A name that can be given.
+#[derive(Debug)]
+pub struct Place {
+    name: String,
+    newest: Option<NameRecord>,
+}
+
+impl Place {
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// What a name is the name of, for messages.
+pub(crate) fn describe(name: &str) -> String {
+    match object_names::snapshot_parts(name) {
+        None => format!("volume {name}"),
+        Some(_) => format!("snapshot {name}"),
+    }
+}
+
 fn bound(record: &NameRecord) -> Option<VolumeId> {
     match record.state {
         NameState::Bound(volume) => Some(volume),
@@ -135,9 +208,9 @@ fn bound(record: &NameRecord) -> Option<VolumeId> {
 }
 
 pub(super) fn taken(name: &str) -> EngineError {
-    EngineError::Exists(format!("volume {name}"))
+    EngineError::Exists(describe(name))
 }
 
 fn free(name: &str) -> EngineError {
-    EngineError::NotFound(format!("volume {name}"))
+    EngineError::NotFound(describe(name))
 }

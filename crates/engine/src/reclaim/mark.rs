@@ -18,7 +18,9 @@ use esker_io::{Bug, planted};
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    EngineError, Result, checkpoint,
+    EngineError, Result,
+    birth::{Fate, Pin},
+    checkpoint,
     core::fold::{Place, check_page},
     pool::Pool,
     volume::blocks_of,
@@ -34,6 +36,8 @@ const HEADS_AT_ONCE: usize = 16;
 pub(super) struct Newest {
     pub(super) kind: HeadKind,
     pub(super) run: RunId,
+    /// It is not born.
+    pub(super) pin: Option<Pin>,
     /// Numbers below or above it that no history goes through.
     strays: Vec<u64>,
 }
@@ -48,12 +52,21 @@ pub(super) struct Mark {
     heads: BTreeSet<(VolumeId, u64)>,
     pub(super) newest: BTreeMap<VolumeId, Newest>,
     pub(super) roots: u64,
+    /// Volumes that were not born and never will be.
+    pub(super) buried: u64,
+    /// Nothing is changed.
+    looks_only: bool,
 }
 
 /// All heads of a pool, by volume, ascending.
 pub(super) type Listed = BTreeMap<VolumeId, Vec<u64>>;
 
 impl Mark {
+    /// Nothing is marked. Who only looks buries nothing.
+    pub(super) fn new(looks_only: bool) -> Self {
+        Self { looks_only, ..Self::default() }
+    }
+
     /// Whether every listed head was looked at.
     pub(super) fn covers(&self, listed: &Listed) -> bool {
         let seen = |volume: VolumeId, number: u64| self.heads.contains(&(volume, number));
@@ -78,7 +91,8 @@ impl Mark {
                 Ok(None) => all_seen = false,
                 Ok(Some(newest)) => {
                     let (kind, run) = (newest.head.kind, newest.head.run);
-                    self.newest.insert(*volume, Newest { kind, run, strays: newest.strays });
+                    let pin = (kind == HeadKind::Unborn).then(|| Pin::of(&newest));
+                    self.newest.insert(*volume, Newest { kind, run, pin, strays: newest.strays });
                 }
             }
         }
@@ -121,10 +135,39 @@ impl Mark {
                 // Thinned meanwhile, and no root any more; its successors are in the next LIST. If it is there, too, only
                 // this answer was wrong.
                 Ok(None) => continue,
+                Ok(Some(head)) if head.kind == HeadKind::Unborn => self.unborn(pool, &head).await?,
                 Ok(Some(head)) => self.root(pool, &head, &names::head(volume, number)).await?,
                 Err(error) => self.pass_over(stopped_by(&names::head(volume, number), error))?,
             }
             self.heads.insert((volume, number));
+        }
+        Ok(())
+    }
+
+    /// Marks what a volume reaches that was not born, or not when its first head was written. That it cannot be read
+    /// stops no round: it never was a root that somebody could rely on (rule R6). What was born is judged by the heads
+    /// that say so.
+    async fn unborn(&mut self, pool: &Pool, head: &Head) -> Result<()> {
+        if planted(Bug::UnbornNotRoot) {
+            return Ok(());
+        }
+        match self.root(pool, head, &names::head(head.volume, head.number)).await {
+            Err(error @ EngineError::Damaged { .. }) if !planted(Bug::UnbornNotBuried) => {
+                tracing::warn!(volume = %head.volume, %error, "a fork or snapshot that was never finished");
+                self.bury(pool, head.volume).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Buries a volume, if it is not born. One that is born meanwhile has a head that the next LIST shows.
+    pub(super) async fn bury(&mut self, pool: &Pool, volume: VolumeId) -> Result<()> {
+        let Some(newest) = self.newest.get_mut(&volume) else { return Ok(()) };
+        if let Some(pin) = &newest.pin
+            && (self.looks_only || pin.bury(pool).await? == Fate::Buried)
+        {
+            (newest.kind, newest.pin) = (HeadKind::Deleted, None);
+            self.buried += 1;
         }
         Ok(())
     }

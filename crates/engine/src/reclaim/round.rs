@@ -11,17 +11,19 @@
 //! 1. LIST segments and packs. Only what is listed here can be deleted, so nothing that is sent later is in danger.
 //! 2. Note what this run has in flight and what its readers use, **then** LIST the heads of all volumes. An object is
 //!    in flight from before its PUT until its commit is settled: so each is noted here, or its head is in this LIST.
-//! 3. Refuse, unless this run is the only one that may have requests on the way: the newest head of each volume is a
+//! 3. Bury what was never born (rule R6): its source was deleted, it is older than the grace, or, in step 5, what it names
+//!    cannot be read. Whoever is giving birth to it finds that number 2 is taken, or was faster; then 6 sees its head.
+//! 4. Refuse, unless this run is the only one that may have requests on the way: the newest head of each volume is a
 //!    release, a deletion, or of this very run, whose claim took the only number that an earlier run could still try
 //!    (rules H1, H4). So a late head is refused by the store, and names nothing.
-//! 4. Mark from every listed head, old ones too, and from the readers. Strays are no roots (rule H3), nor are the heads
+//! 5. Mark from every listed head, old ones too, and from the readers. Strays are no roots (rule H3), nor are the heads
 //!    of a deleted volume (rule H6). A root that cannot be read ends the round (rule R13).
-//! 5. Once more from 2, until a LIST made **after** the mark shows no head that was not marked (rule R7): while heads
+//! 6. Once more from 2, until a LIST made **after** the mark shows no head that was not marked (rule R7): while heads
 //!    come and go, all those of a LIST may be gone before they are read.
-//! 6. Dead is what was listed and is neither reached nor in flight. The local list says for how long each was seen dead,
+//! 7. Dead is what was listed and is neither reached nor in flight. The local list says for how long each was seen dead,
 //!    in every round without a break (`core::grace`); it is saved before anything is deleted.
-//! 7. Due is what was dead for the grace. A round that wants to delete very much stops and asks.
-//! 8. DELETE what is due, a few at once. Whatever is left when the round ends early is due in the next one.
+//! 8. Due is what was dead for the grace. A round that wants to delete very much stops and asks.
+//! 9. DELETE what is due, a few at once. Whatever is left when the round ends early is due in the next one.
 //!
 //! **Dead stays dead**: a pack has a random name and is reused only by who reaches it from the newest head (rule G6);
 //! a segment is named by its own commit and by pages that copy the name from pages before. There is no deduplication.
@@ -29,7 +31,7 @@
 //! the same and more. What the grace is for are readers that no step here sees: another process that opened a volume for
 //! reading (rule R11), a read under way from a root that was just replaced.
 //!
-//! A host beside this one would need leases and rounds in the store (rules R1 to R3); until then step 3 refuses.
+//! A host beside this one would need leases and rounds in the store (rules R1 to R3); until then step 4 refuses.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -48,6 +50,7 @@ use super::{
 };
 use crate::{
     EngineError, Result,
+    birth::Pin,
     core::grace::{self, BRAKE_PERCENT},
     pool::Pool,
 };
@@ -60,6 +63,9 @@ const DELETIONS_AT_ONCE: usize = 8;
 const BATCH: usize = 64;
 /// A round in the background rests so long after each batch.
 const REST: Duration = Duration::from_millis(50);
+/// A fork or snapshot that is being made is given so long at least, whatever the grace. A clock decides only when: who
+/// is too late finds that it was buried.
+const BIRTH_PATIENCE: Duration = Duration::from_secs(600);
 
 /// How a round is made.
 #[derive(Debug, Clone, Copy)]
@@ -119,6 +125,8 @@ pub struct Report {
     pub deleted: Class,
     /// Heads of deleted volumes that were deleted.
     pub heads_deleted: u64,
+    /// Forks and snapshots that were never finished, and never will be.
+    pub buried: u64,
 }
 
 /// Who makes a round.
@@ -203,9 +211,10 @@ impl Round<'_> {
         Ok(listed)
     }
 
-    /// Steps 2 to 5. Returns also what was in flight at any time meanwhile.
+    /// Steps 2 to 6. Returns also what was in flight at any time meanwhile.
     async fn mark(&self, report: &mut Report) -> Result<(Mark, BTreeMap<Bulk, ()>)> {
-        let (mut mark, mut in_flight) = (Mark::default(), BTreeMap::new());
+        let mut mark = Mark::new(self.options.dry_run);
+        let mut in_flight = BTreeMap::new();
         for _ in 0..MARKS_MAX {
             in_flight.extend(self.pool.uses().in_flight().into_iter().map(|object| (object, ())));
             for head in self.pool.uses().read() {
@@ -213,11 +222,12 @@ impl Round<'_> {
             }
             let heads = self.heads(&mark).await?;
             let all_seen = mark.look(self.pool, &heads).await?;
+            self.bury(&mut mark).await?;
             self.refuse_others(&mark, &heads).await?;
             if all_seen && mark.covers(&heads) {
                 report.volumes =
                     mark.newest.values().filter(|newest| newest.kind != HeadKind::Deleted).count() as u64;
-                (report.roots, report.pages) = (mark.roots, mark.pages());
+                (report.roots, report.pages, report.buried) = (mark.roots, mark.pages(), mark.buried);
                 return Ok((mark, in_flight));
             }
             if (self.stop)() {
@@ -245,7 +255,7 @@ impl Round<'_> {
             }
         }
         for (volume, numbers) in &mut heads {
-            let written = |kind| !matches!(kind, HeadKind::Released | HeadKind::Deleted);
+            let written = |kind| !has_ended(kind);
             match mark.newest.get(volume) {
                 Some(newest) if written(newest.kind) => *numbers = self.pool.head_numbers(*volume).await?,
                 _ => numbers.sort_unstable(),
@@ -254,12 +264,28 @@ impl Round<'_> {
         Ok(heads)
     }
 
-    /// Step 3, as far as newest heads are known; the last time around they all are.
+    /// Step 3: forks and snapshots that were never finished, and never will be (rule R6).
+    async fn bury(&self, mark: &mut Mark) -> Result<()> {
+        let now_ms = self.pool.world().clock.wall_ms();
+        let old_ms = millis(self.options.grace.max(BIRTH_PATIENCE));
+        let gone = |volume: &VolumeId| {
+            mark.newest.get(volume).is_some_and(|newest| newest.kind == HeadKind::Deleted)
+        };
+        let never =
+            |pin: &&Pin| gone(&pin.source().volume) || now_ms.saturating_sub(pin.head().written_ms) > old_ms;
+        let unborn = mark.newest.values().filter_map(|newest| newest.pin.as_ref());
+        let volumes: Vec<_> = unborn.filter(never).map(Pin::volume).collect();
+        for volume in volumes {
+            mark.bury(self.pool, volume).await?;
+        }
+        Ok(())
+    }
+
+    /// Step 4, as far as newest heads are known; the last time around they all are.
     async fn refuse_others(&self, mark: &Mark, heads: &Listed) -> Result<()> {
         let foreign = |volume: &VolumeId| {
             let newest = mark.newest.get(volume)?;
-            let ended = matches!(newest.kind, HeadKind::Released | HeadKind::Deleted);
-            (!ended && newest.run != self.run).then_some((*volume, newest.run))
+            (!has_ended(newest.kind) && newest.run != self.run).then_some((*volume, newest.run))
         };
         let Some((volume, run)) = heads.keys().find_map(foreign) else { return Ok(()) };
         let named = self.pool.names().await?.into_iter().find(|named| named.volume == volume);
@@ -270,7 +296,7 @@ impl Round<'_> {
         )))
     }
 
-    /// Step 6: the list, before anything on it is deleted.
+    /// Step 7: the list, before anything on it is deleted.
     fn save(&self, mut dead: Vec<Dead>, known: &[Dead]) -> Result<()> {
         if dead.is_empty() && known.is_empty() && self.since.is_some() {
             return Ok(());
@@ -290,7 +316,7 @@ impl Round<'_> {
         )))
     }
 
-    /// Step 8. Returns what is left.
+    /// Step 9. Returns what is left.
     async fn delete(&self, due: Vec<Dead>, report: &mut Report) -> Vec<Dead> {
         let (total, mut left) = (due.len() as u64, Vec::new());
         let objects = &self.pool.world().objects;
@@ -336,6 +362,11 @@ impl Round<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether nobody writes a volume whose newest head is of this kind.
+fn has_ended(kind: HeadKind) -> bool {
+    matches!(kind, HeadKind::Released | HeadKind::Deleted | HeadKind::Unborn | HeadKind::Frozen)
 }
 
 async fn delete(

@@ -7,6 +7,7 @@
 
 mod begin;
 mod piece;
+mod point;
 mod resize;
 
 use std::{
@@ -31,6 +32,7 @@ use futures_util::{FutureExt, Stream, stream::FuturesUnordered};
 use self::resize::Resizing;
 use super::{
     Committed, StoredMap, Volume, Writer,
+    point::Request,
     stages::{Done, deflate},
 };
 use crate::{
@@ -97,6 +99,8 @@ pub(crate) struct Pipeline {
     commit: Option<BoxFuture<'static, Box<CommitEnd>>>,
     checkpoint: Option<BoxFuture<'static, Result<NewRoot>>>,
     resizing: Option<Resizing>,
+    /// Points that the newest head has not reached.
+    points: Vec<Request>,
     deflate: Option<BoxFuture<'static, ()>>,
     prepare: Option<BoxFuture<'static, Result<()>>>,
     reclaim: Option<BoxFuture<'static, Box<reclaim::Heads>>>,
@@ -124,6 +128,7 @@ impl Pipeline {
             commit: None,
             checkpoint: None,
             resizing: None,
+            points: Vec::new(),
             deflate: None,
             prepare: None,
             reclaim: None,
@@ -177,6 +182,7 @@ impl Pipeline {
     /// Begins everything that can begin now.
     fn begin_work(&mut self, writer: &Writer) -> Result<()> {
         let draining = writer.draining.load(Ordering::Acquire);
+        self.answer_points(writer);
         self.begin_resize(writer);
         let full = self.volume.pool.maps().memory().is_full();
         let view = self.begin_seals(writer, draining || self.hurries() || full);

@@ -7,7 +7,7 @@ use esker_format::{
     Bulk,
     address::Address,
     chunk::RecordKind,
-    head::TailPiece,
+    head::{TailPiece, TailSegment},
     ids::{AttemptId, LogPosition, PackId, SegmentId},
     page::{LEAF_BLOCKS, PackWriter},
     property::Compression,
@@ -43,6 +43,13 @@ pub(crate) struct Done {
     pub(super) blocks: u64,
     pub(super) facts: CutFacts,
     pub(super) held: Arc<InFlight>,
+}
+
+impl Done {
+    /// The segment as a tail names it, and what holds it until then.
+    pub(crate) fn named(self) -> (TailSegment, Arc<InFlight>) {
+        (self.uploaded.0, self.held)
+    }
 }
 
 /// What is known of a seal from its cut.

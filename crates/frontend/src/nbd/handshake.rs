@@ -63,8 +63,9 @@ impl fmt::Display for NoSession {
 pub(crate) struct Handshake<'a> {
     pub(crate) socket: &'a Socket,
     pub(crate) exports: &'a dyn Exports,
-    pub(crate) stopping: &'a AtomicBool,
+    /// Where what has to be opened first is opened.
     pub(crate) runtime: &'a Handle,
+    pub(crate) stopping: &'a AtomicBool,
     pub(crate) deadline: Instant,
 }
 
@@ -131,6 +132,16 @@ impl Handshake<'_> {
         }
     }
 
+    /// The export of this name, opened for this client if need be.
+    fn find(&self, name: &str) -> Option<Arc<dyn Device>> {
+        if let Some(device) = self.exports.find(name) {
+            return Some(device);
+        }
+        let opening = self.exports.open(name)?;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        self.runtime.block_on(async { tokio::time::timeout(left, opening).await.ok().flatten() })
+    }
+
     fn greet(&self) -> Result<Agreed, NoSession> {
         let mut hello = Vec::with_capacity(18);
         hello.extend(wire::HELLO_MAGIC.to_be_bytes());
@@ -179,7 +190,7 @@ impl Handshake<'_> {
         if self.stopping.load(Ordering::Acquire) {
             return Err(NoSession::Left);
         }
-        let device = self.exports.find(name).ok_or(NoSession::Left)?;
+        let device = self.find(name).ok_or(NoSession::Left)?;
         let session = agreed.session(name, device);
         let mut reply = Vec::with_capacity(134);
         reply.extend(session.size_bytes.to_be_bytes());
@@ -229,7 +240,7 @@ impl Handshake<'_> {
                 return None;
             }
         };
-        let Some(device) = self.exports.find(query.name) else {
+        let Some(device) = self.find(query.name) else {
             answers.refuse(answer::UNKNOWN, "there is no export of this name");
             return None;
         };
@@ -265,7 +276,7 @@ impl Handshake<'_> {
             Ok(query) => query,
             Err(Malformed(why)) => return answers.refuse(answer::INVALID, why),
         };
-        let Some(device) = self.exports.find(query.name) else {
+        let Some(device) = self.find(query.name) else {
             return answers.refuse(answer::UNKNOWN, "there is no export of this name");
         };
         let asking = Asking { device, runtime: self.runtime, deadline: self.deadline };

@@ -265,8 +265,8 @@ impl Guard {
         let session = Handshake {
             socket,
             exports: &*shared.exports,
-            stopping: &shared.orders.stopping,
             runtime: &shared.runtime,
+            stopping: &shared.orders.stopping,
             deadline: Instant::now() + shared.limits.handshake,
         }
         .run()?;

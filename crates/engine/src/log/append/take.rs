@@ -1,7 +1,9 @@
 //! What seals, pieces and commits take from the records that no applied commit of a segment covers.
 
+use esker_io::{Bug, planted};
+
 use super::{Appender, Pending};
-use crate::log::{Backlog, Cut};
+use crate::log::{Backlog, Cut, Log};
 
 impl Appender {
     /// What lies above the last cut.
@@ -10,13 +12,16 @@ impl Appender {
         Backlog { blocks: self.uncut_blocks, oldest_ms }
     }
 
-    /// Takes the next records for a seal: at most `blocks_max` blocks, but at least one record.
+    /// Takes the next records for a seal: at most `blocks_max` blocks, but at least one record, and none beyond a stop.
     pub(crate) fn cut(&mut self, blocks_max: u64) -> Option<Cut> {
+        let next = self.pending.get(self.cut)?.record.sequence;
+        while self.stops.pop_front_if(|stop| *stop < next).is_some() {}
+        let stop = self.stops.front().copied().filter(|_| !planted(Bug::PointNotCut)).unwrap_or(u64::MAX);
         let mut cut = Cut::default();
         let mut blocks = 0;
         for pending in self.pending.range(self.cut..) {
             blocks += pending.weight();
-            if blocks > blocks_max && !cut.records.is_empty() {
+            if pending.record.sequence > stop || (blocks > blocks_max && !cut.records.is_empty()) {
                 break;
             }
             self.uncut_blocks -= pending.weight();
@@ -25,6 +30,20 @@ impl Appender {
         }
         self.cut += cut.records.len();
         (!cut.records.is_empty()).then_some(cut)
+    }
+
+    /// Lets the cuts end at the last record that there is now; returns its sequence.
+    pub(crate) fn stop_here(&mut self) -> u64 {
+        let last = self.next_sequence - 1;
+        if self.stops.back() != Some(&last) {
+            self.stops.push_back(last);
+        }
+        last
+    }
+
+    /// The sequence of the first record that no seal has taken.
+    pub(crate) fn next_cut(&self) -> u64 {
+        self.pending.get(self.cut).map_or(self.next_sequence, |pending| pending.record.sequence)
     }
 
     /// The records from sequence `from` on, for a piece: at most `blocks_max` blocks, but at least one record. A seal
@@ -83,5 +102,18 @@ impl Appender {
     /// Records that no applied commit covers.
     pub(crate) fn pending_records(&self) -> u64 {
         self.pending.len() as u64
+    }
+}
+
+impl Log {
+    /// Lets the cuts end at the last record that there is now, all of which is acknowledged or will be; returns its
+    /// sequence.
+    pub(crate) fn stop_here(&self) -> u64 {
+        self.appender.lock().stop_here()
+    }
+
+    /// The sequence of the first record that no seal has taken.
+    pub(crate) fn next_cut(&self) -> u64 {
+        self.appender.lock().next_cut()
     }
 }

@@ -1,6 +1,6 @@
 //! What the pipeline begins: each step looks at the state, asks the policy, and puts a future into its slot.
 
-use std::time::Duration;
+use std::{collections::btree_map::Entry, time::Duration};
 
 use esker_format::head::{HeadKind, TAIL_SEGMENTS_MAX};
 use esker_io::{Bug, planted};
@@ -27,7 +27,7 @@ impl Pipeline {
         loop {
             // Before the log is looked at: a write after the look sees it, and wakes us.
             writer.wake_at_once();
-            let view = self.view(writer, hurry);
+            let view = self.view(writer, hurry || self.point_wants_seals(writer));
             let durability = self.volume.effective.durability;
             let choice = policy::next_seal(&view, durability, &self.stored);
             if let Choice::Seal { blocks_max } = choice {
@@ -156,11 +156,15 @@ impl Pipeline {
         let folded = root.as_ref().map_or(0, |root| root.sequence);
         let tail = chain.newest().tail.iter().filter(|segment| segment.last_sequence > folded).count();
         let mut done = Vec::new();
+        let point = self.next_point(writer);
         // There stays room for the one that an opening makes of pieces.
         while tail + done.len() < TAIL_SEGMENTS_MAX - 1 {
-            let Some(next) = self.ready.remove(&self.next_commit) else {
+            let next = self.ready.entry(self.next_commit);
+            let Entry::Occupied(next) = next else { break };
+            if Self::is_beyond(next.get(), point) {
                 break;
-            };
+            }
+            let next = next.remove();
             self.next_commit += 1;
             done.push(next);
         }
@@ -202,6 +206,9 @@ impl Pipeline {
             // A root alone: the segments that come next take it along.
             return self.new_root.is_some() && !view.draining && view.sealing > 0;
         };
+        if !self.points.is_empty() {
+            return false;
+        }
         match policy::next_commit(view, &ready, self.volume.effective.durability) {
             Commit::Now => false,
             Commit::Idle => true,
