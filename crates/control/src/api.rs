@@ -2,6 +2,7 @@
 
 mod changes;
 mod metrics;
+mod snapshots;
 
 use std::fmt;
 
@@ -11,6 +12,7 @@ pub use changes::{
     CreateVolume, Deleted, Objects, OpenVolume, Opened, ReclaimPool, Reclaimed, ResizeVolume, Torn,
 };
 pub use metrics::{Bucket, Family, FamilyKind, Histogram, Metrics, Sample, Value};
+pub use snapshots::{CreateSnapshot, ForkVolume, LabelSnapshot, Origin, Snapshot, Snapshots};
 
 /// The daemon and what it serves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -178,8 +180,11 @@ pub struct Stored {
     pub on_lag: Setting,
     /// The newest head's number.
     pub head: u64,
-    /// The newest head's kind: data, claim, released.
+    /// The newest head's kind: data, claim, released; unborn: a fork that was never finished.
     pub kind: String,
+    /// What it was forked from; absent for a volume that began empty.
+    #[serde(default)]
+    pub source: Option<Origin>,
     /// The epoch of the last claim.
     pub epoch: u64,
     /// The highest sequence in the store.

@@ -91,6 +91,26 @@ impl Client {
         self.send(Method::POST, &of_volume(name, "/open")?, Some(request)).await
     }
 
+    /// Every snapshot of the pool.
+    pub async fn snapshots(&self) -> Result<api::Snapshots> {
+        self.get("/v1/snapshots").await
+    }
+
+    /// Makes a snapshot of a volume.
+    pub async fn snapshot(&self, volume: &str, request: &api::CreateSnapshot) -> Result<api::Snapshot> {
+        self.send(Method::POST, &of_volume(volume, "/snapshots")?, Some(request)).await
+    }
+
+    /// Changes the labels of a snapshot.
+    pub async fn label(&self, name: &str, request: &api::LabelSnapshot) -> Result<api::Snapshot> {
+        self.send(Method::POST, &of_volume(name, "/labels")?, Some(request)).await
+    }
+
+    /// Makes a volume from another one or from a snapshot.
+    pub async fn fork(&self, source: &str, request: &api::ForkVolume) -> Result<api::Volume> {
+        self.send(Method::POST, &of_volume(source, "/fork")?, Some(request)).await
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.send(Method::GET, path, None::<&()>).await
     }
@@ -159,7 +179,7 @@ impl Client {
 
 /// The path of a volume. A name that no volume can have never leaves: it could mean another path.
 fn of_volume(name: &str, rest: &str) -> Result<String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'@');
     if !name.is_empty() && name.bytes().all(plain) {
         return Ok(format!("/v1/volumes/{name}{rest}"));
     }

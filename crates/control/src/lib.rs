@@ -10,6 +10,10 @@
 //! GET    /v1/volumes/NAME            one volume
 //! DELETE /v1/volumes/NAME            stop serving it and delete it
 //! POST   /v1/volumes/NAME/resize     give it another size; answers when a head says so
+//! GET    /v1/snapshots               every snapshot of the pool
+//! POST   /v1/volumes/NAME/snapshots  make a snapshot of one
+//! POST   /v1/volumes/V@S/labels      change the labels of a snapshot; DELETE /v1/volumes/V@S deletes it
+//! POST   /v1/volumes/NAME/fork       make a volume from one, or from a snapshot V@S
 //! POST   /v1/reclaim                 make a round of reclaim
 //! POST   /v1/volumes/NAME/open       serve it, read-only or after a damaged log was given up from a position on
 //! ```
@@ -59,6 +63,14 @@ pub trait Daemon: Send + Sync + 'static {
     fn delete(self: Arc<Self>, name: String) -> Answer<api::Deleted>;
     /// Gives a volume that is served another size.
     fn resize(self: Arc<Self>, name: String, request: api::ResizeVolume) -> Answer<api::Volume>;
+    /// Every snapshot of the pool.
+    fn snapshots(self: Arc<Self>) -> Answer<api::Snapshots>;
+    /// Makes a snapshot of a volume.
+    fn snapshot(self: Arc<Self>, volume: String, request: api::CreateSnapshot) -> Answer<api::Snapshot>;
+    /// Changes the labels of a snapshot.
+    fn label(self: Arc<Self>, name: String, request: api::LabelSnapshot) -> Answer<api::Snapshot>;
+    /// Makes a volume from another, or from a snapshot.
+    fn fork(self: Arc<Self>, source: String, request: api::ForkVolume) -> Answer<api::Volume>;
     /// Makes a round of reclaim.
     fn reclaim(self: Arc<Self>, request: api::ReclaimPool) -> Answer<api::Reclaimed>;
     /// Serves a volume.

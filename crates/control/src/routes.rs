@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     ApiError, Daemon, ErrorKind, Limits, Result,
-    api::{CreateVolume, OpenVolume, ReclaimPool, ResizeVolume},
+    api::{CreateSnapshot, CreateVolume, ForkVolume, LabelSnapshot, OpenVolume, ReclaimPool, ResizeVolume},
     error::ErrorBody,
     exposition::{self, exposition},
 };
@@ -31,6 +31,10 @@ enum Route {
     Volume(String),
     Open(String),
     Resize(String),
+    Snapshots,
+    Snapshot(String),
+    Labels(String),
+    Fork(String),
     Reclaim,
 }
 
@@ -46,23 +50,34 @@ impl Route {
             ("metrics", None, ..) => Route::Metrics,
             ("reclaim", None, ..) => Route::Reclaim,
             ("volumes", None, ..) => Route::Volumes,
+            ("snapshots", None, ..) => Route::Snapshots,
             ("volumes", Some(name), None, _) if !name.is_empty() => Route::Volume(name.to_owned()),
-            ("volumes", Some(name), Some("open"), None) if !name.is_empty() => Route::Open(name.to_owned()),
-            ("volumes", Some(name), Some("resize"), None) if !name.is_empty() => {
-                Route::Resize(name.to_owned())
-            }
+            ("volumes", Some(name), Some(what), None) if !name.is_empty() => Route::of_volume(name, what)?,
             _ => return None,
         };
         Some(route)
     }
 
+    fn of_volume(name: &str, what: &str) -> Option<Route> {
+        let route = match what {
+            "open" => Route::Open,
+            "resize" => Route::Resize,
+            "snapshots" => Route::Snapshot,
+            "labels" => Route::Labels,
+            "fork" => Route::Fork,
+            _ => return None,
+        };
+        Some(route(name.to_owned()))
+    }
+
     /// The methods it takes, as the header `Allow` wants them.
     fn allowed(&self) -> &'static str {
         match self {
-            Route::Status | Route::Requests | Route::Metrics | Route::Exposition => "GET",
+            Route::Status | Route::Requests | Route::Metrics | Route::Exposition | Route::Snapshots => "GET",
             Route::Volumes => "GET, POST",
             Route::Volume(_) => "GET, DELETE",
             Route::Open(_) | Route::Resize(_) | Route::Reclaim => "POST",
+            Route::Snapshot(_) | Route::Labels(_) | Route::Fork(_) => "POST",
         }
     }
 }
@@ -76,7 +91,7 @@ pub(crate) async fn answer(
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else {
         let message = format!(
-            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, reclaim"
+            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, snapshots, reclaim"
         );
         return failure(&ApiError::new(ErrorKind::NotFound, message));
     };
@@ -98,6 +113,19 @@ pub(crate) async fn answer(
         },
         (&Method::POST, Route::Reclaim) => match body::<ReclaimPool>(request, limits).await {
             Ok(wanted) => call(daemon.reclaim(wanted)).await,
+            Err(error) => Err(error),
+        },
+        (&Method::GET, Route::Snapshots) => call(daemon.snapshots()).await,
+        (&Method::POST, Route::Snapshot(name)) => match body::<CreateSnapshot>(request, limits).await {
+            Ok(wanted) => call(daemon.snapshot(name.clone(), wanted)).await,
+            Err(error) => Err(error),
+        },
+        (&Method::POST, Route::Labels(name)) => match body::<LabelSnapshot>(request, limits).await {
+            Ok(wanted) => call(daemon.label(name.clone(), wanted)).await,
+            Err(error) => Err(error),
+        },
+        (&Method::POST, Route::Fork(name)) => match body::<ForkVolume>(request, limits).await {
+            Ok(wanted) => call(daemon.fork(name.clone(), wanted)).await,
             Err(error) => Err(error),
         },
         (&Method::POST, Route::Open(name)) => match body::<OpenVolume>(request, limits).await {

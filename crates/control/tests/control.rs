@@ -56,6 +56,24 @@ impl Daemon for Fake {
         }
     }
 
+    fn snapshots(self: Arc<Self>) -> Answer<api::Snapshots> {
+        let pool = api::Pool { url: "memory://".into(), id: "1".into() };
+        Box::pin(async { Ok(api::Snapshots { pool, snapshots: Vec::new() }) })
+    }
+
+    fn snapshot(self: Arc<Self>, volume: String, request: api::CreateSnapshot) -> Answer<api::Snapshot> {
+        fail(ErrorKind::Exists, &format!("snapshot {volume}@{} exists already", request.name))
+    }
+
+    fn label(self: Arc<Self>, name: String, request: api::LabelSnapshot) -> Answer<api::Snapshot> {
+        fail(ErrorKind::NotFound, &format!("snapshot {name} has no labels {:?}", request.remove))
+    }
+
+    fn fork(self: Arc<Self>, source: String, request: api::ForkVolume) -> Answer<api::Volume> {
+        assert!(request.open);
+        Box::pin(async move { Ok(a_volume(format!("{}-of-{source}", request.name))) })
+    }
+
     fn create(self: Arc<Self>, request: api::CreateVolume) -> Answer<api::Volume> {
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -240,4 +258,21 @@ async fn sockets_are_handled_with_care() {
     drop(server);
     assert!(!stale.exists(), "a server that ends removes its socket");
     assert!(Client::find(&bench.directory.path().join("none")).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn snapshots_and_forks_are_asked_for_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    let _server = Server::start(&path, Arc::new(Fake::default()), Limits::default()).unwrap();
+    let client = Client::find(&path).await.unwrap().unwrap();
+    assert!(client.snapshots().await.unwrap().snapshots.is_empty());
+    let wanted = api::CreateSnapshot { name: "one".into(), labels: Default::default() };
+    let error = client.snapshot("here", &wanted).await.unwrap_err();
+    assert_eq!((error.kind, &error.message[..]), (ErrorKind::Exists, "snapshot here@one exists already"));
+    let wanted = api::LabelSnapshot { remove: vec!["a".into()], ..Default::default() };
+    let error = client.label("here@one", &wanted).await.unwrap_err();
+    assert_eq!(error.message, "snapshot here@one has no labels [\"a\"]");
+    let fork = client.fork("here@one", &api::ForkVolume { name: "new".into(), open: true }).await.unwrap();
+    assert_eq!(fork.name, "new-of-here@one");
 }

@@ -1,5 +1,7 @@
 //! What a pool says of its volumes, in the words of the API.
 
+mod snapshots;
+
 use esker_control::api;
 use esker_engine::{EngineError, Result, pool::Pool};
 use esker_format::{
@@ -9,6 +11,8 @@ use esker_format::{
     property::{Compression, Durability, OnLag, Properties},
 };
 use futures_util::{StreamExt, stream};
+
+pub(crate) use snapshots::{Made, snapshots};
 
 use crate::size;
 
@@ -29,18 +33,36 @@ pub(crate) fn describe(pool: &Pool) -> String {
     pool.world().objects.describe()
 }
 
-/// Every volume of the pool, by name. One that cannot be read is there, with the reason.
+/// Every volume of the pool, by name. One that cannot be read is there, with the reason. Snapshots are none.
 pub(crate) async fn volumes(pool: &Pool) -> Result<Vec<api::Volume>> {
     let names = pool.names().await?;
-    let looks: Vec<_> = names.into_iter().map(|named| look(pool, named.name, named.volume)).collect();
-    Ok(stream::iter(looks).buffered(VOLUMES_AT_ONCE).collect().await)
+    let volumes: Vec<_> = names.iter().filter(|named| !is_snapshot(&named.name)).cloned().collect();
+    let looks: Vec<_> = volumes.into_iter().map(|named| look(pool, named.name, named.volume)).collect();
+    let mut volumes: Vec<_> = stream::iter(looks).buffered(VOLUMES_AT_ONCE).collect().await;
+    let sources = volumes.iter_mut().filter_map(|volume| volume.stored.as_mut()?.source.as_mut());
+    sources.for_each(|source| snapshots::name(source, &names));
+    Ok(volumes)
+}
+
+/// Whether a name is that of a snapshot.
+pub(crate) fn is_snapshot(name: &str) -> bool {
+    names::snapshot_parts(name).is_some()
+}
+
+/// A volume that was made just now, with this newest head.
+pub(crate) fn made(pool: &Pool, name: &str, head: &Head) -> api::Volume {
+    let stored = Some(stored(head, &pool.record().properties));
+    api::Volume { name: name.to_owned(), id: head.volume.to_string(), stored, served: None, problem: None }
 }
 
 /// One volume.
 pub(crate) async fn volume(pool: &Pool, name: &str) -> Result<api::Volume> {
     match pool.lookup(name).await? {
         Some(volume) => Ok(look(pool, name.to_owned(), volume).await),
-        None => Err(EngineError::NotFound(format!("volume {name} in {}", describe(pool)))),
+        None => {
+            let what = if is_snapshot(name) { "snapshot" } else { "volume" };
+            Err(EngineError::NotFound(format!("{what} {name} in {}", describe(pool))))
+        }
     }
 }
 
@@ -61,6 +83,7 @@ fn stored(head: &Head, pool: &Properties) -> api::Stored {
         on_lag,
         head: head.number,
         kind: head.kind.to_string(),
+        source: snapshots::origin(head),
         epoch: head.epoch,
         sequence: head.sequence,
         tail_segments: head.tail.len() as u64,

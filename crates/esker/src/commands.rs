@@ -5,6 +5,7 @@ mod config;
 mod diff;
 mod doctor;
 mod export;
+mod fork;
 mod import;
 mod inspect;
 mod metrics;
@@ -12,6 +13,7 @@ mod pool;
 mod reclaim;
 mod recover;
 pub(crate) mod serve;
+mod snapshot;
 mod status;
 mod volume;
 
@@ -27,6 +29,11 @@ pub(crate) enum Command {
     /// Make, list, describe and delete volumes
     #[command(subcommand)]
     Volume(volume::Command),
+    /// Keep what volumes were at some moments
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
+    /// Make a volume whose first state is that of another, or of a snapshot
+    Fork(fork::Args),
     /// Make and describe pools
     #[command(subcommand)]
     Pool(pool::Command),
@@ -64,6 +71,8 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(args) => serve::run(args).await,
         Command::Volume(command) => volume::run(command).await,
+        Command::Snapshot(command) => snapshot::run(command).await,
+        Command::Fork(args) => fork::run(args).await,
         Command::Pool(command) => pool::run(command).await,
         Command::Config(command) => config::run(command),
         Command::Import(args) => import::run(args).await,

@@ -1,6 +1,7 @@
 //! A daemon's state, and what it answers to requests of the control API.
 
 mod figures;
+mod fork;
 mod metrics;
 mod reclaim;
 
@@ -295,6 +296,22 @@ impl esker_control::Daemon for Daemon {
             tracing::info!(volume = %name, size_bytes = request.size_bytes, "resized");
             self.volume_now(&name).await
         })
+    }
+
+    fn snapshots(self: Arc<Self>) -> Answer<api::Snapshots> {
+        Box::pin(async move { self.snapshots_now().await })
+    }
+
+    fn snapshot(self: Arc<Self>, volume: String, request: api::CreateSnapshot) -> Answer<api::Snapshot> {
+        Box::pin(async move { self.snapshot_now(&volume, request).await })
+    }
+
+    fn label(self: Arc<Self>, name: String, request: api::LabelSnapshot) -> Answer<api::Snapshot> {
+        Box::pin(async move { self.label_now(&name, request).await })
+    }
+
+    fn fork(self: Arc<Self>, source: String, request: api::ForkVolume) -> Answer<api::Volume> {
+        Box::pin(async move { self.fork_now(&source, request).await })
     }
 
     fn reclaim(self: Arc<Self>, request: api::ReclaimPool) -> Answer<api::Reclaimed> {

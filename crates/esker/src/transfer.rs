@@ -5,9 +5,11 @@
 
 mod mark;
 mod session;
+mod source;
 
 pub(crate) use mark::{ImageFacts, Mark, Partial};
 pub(crate) use session::{Facts, Session};
+pub(crate) use source::{Maker, passing};
 
 use std::path::Path;
 

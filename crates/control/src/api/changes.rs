@@ -83,6 +83,9 @@ pub struct Reclaimed {
     pub deleted: Objects,
     /// Heads of deleted volumes that were deleted.
     pub heads_deleted: u64,
+    /// Forks and snapshots that were never finished, and never will be.
+    #[serde(default)]
+    pub buried: u64,
 }
 
 /// Asks for a volume to be served.

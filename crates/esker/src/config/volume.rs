@@ -26,9 +26,9 @@ pub(crate) fn parse(text: &str) -> Result<VolumeArg, String> {
     Ok(VolumeArg { name: name.to_owned(), size_bytes, read_only: false })
 }
 
-/// Reads the name of a volume that is served read-only.
+/// Reads the name of a volume or a snapshot that is served read-only.
 pub(crate) fn parse_read_only(name: &str) -> Result<VolumeArg, String> {
-    names::valid_volume_name(name).map_err(|error| error.to_string())?;
+    names::valid_name(name).map_err(|error| error.to_string())?;
     Ok(VolumeArg { name: name.to_owned(), size_bytes: None, read_only: true })
 }
 
@@ -64,10 +64,10 @@ mod tests {
 
     #[test]
     fn lists_are_read() {
-        let volumes = parse_list("demo=10G, scratch,old:ro").unwrap();
-        assert_eq!(show_list(&volumes), format!("demo={},scratch,old:ro", 10_u64 << 30));
+        let volumes = parse_list("demo=10G, scratch,old:ro,old@one:ro").unwrap();
+        assert_eq!(show_list(&volumes), format!("demo={},scratch,old:ro,old@one:ro", 10_u64 << 30));
         assert_eq!(parse_list(&show_list(&volumes)), Some(volumes));
-        for wrong in ["", "a,", "a,a", "a,a:ro", "a=1G:ro", "A", "a=much", ":ro", "a b"] {
+        for wrong in ["", "a,", "a,a", "a,a:ro", "a=1G:ro", "A", "a=much", ":ro", "a b", "a@b", "a@b@c:ro"] {
             assert_eq!(parse_list(wrong), None, "{wrong}");
         }
     }

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     access::{CACHE_BYTES, Place, open_pool},
+    catalogue::is_snapshot,
     commands::serve::{self, Drained, Settings, Started, drain},
     daemon::{Daemon, Told},
     exit::Exit,
@@ -120,9 +121,12 @@ impl Session {
         Ok(())
     }
 
-    /// Opens `volume`, if nobody has.
+    /// Opens `volume`, if nobody has. A snapshot is opened by who connects to it.
     pub(crate) async fn open(&self, volume: &Volume) -> anyhow::Result<Facts> {
         let name = &volume.name;
+        if is_snapshot(name) {
+            return self.facts(name).await;
+        }
         if let Session::Here { daemon, started, .. } = self {
             let request = OpenVolume { discard_after: None, read_only: started.is_none() };
             let head = match daemon.host.pool().lookup(name).await? {
@@ -144,8 +148,14 @@ impl Session {
         self.facts(name).await
     }
 
-    /// What is known of a volume that is served.
+    /// What is known of a volume that is served, or of a snapshot.
     pub(crate) async fn facts(&self, name: &str) -> anyhow::Result<Facts> {
+        if is_snapshot(name) {
+            let found = self.find(name).await?.with_context(|| format!("snapshot {name} is gone"))?;
+            let stored = found.stored.with_context(|| found.problem.unwrap_or_default())?;
+            anyhow::ensure!(stored.kind == "frozen", "snapshot {name} was never finished");
+            return Ok(Facts { id: found.id, size_bytes: stored.size_bytes, sequence: stored.sequence });
+        }
         let status = match self {
             Session::Asked { client, .. } => client.status().await?,
             Session::Here { daemon, .. } => daemon.clone().status().await?,

@@ -275,10 +275,19 @@ impl Guard {
         let patience = shared.limits.send_timeout;
         let runtime = shared.runtime.clone();
         let meter = Arc::<Meter>::default();
-        let volume = session.device.name().to_owned();
+        let volume = metered_as(session.device.name());
         shared.open().meters.insert(self.number, (volume, meter.clone()));
         let mut transmission = Transmission::new(socket, &shared.orders, &session, meter, runtime, patience)?;
         Ok((session.name.clone(), transmission.run()))
+    }
+}
+
+/// Under which name it is counted what a device serves: the snapshots of a volume, of which there may be any number, are
+/// counted together.
+fn metered_as(name: &str) -> String {
+    match name.split_once('@') {
+        Some((volume, _)) => format!("{volume}@*"),
+        None => name.to_owned(),
     }
 }
 

@@ -119,7 +119,10 @@ fn unnamed(started: &Started, selected: &Selected, everything: bool) -> anyhow::
         }
     }
     let named = |known: &NamedVolume| selected.open.iter().any(|(name, _)| *name == known.name);
-    let wanted = |known: &&NamedVolume| !named(known) && (everything || logs.contains(&known.volume));
+    // Snapshots are opened for those who ask for one.
+    let volume = |known: &NamedVolume| !catalogue::is_snapshot(&known.name);
+    let wanted =
+        |known: &&NamedVolume| volume(known) && !named(known) && (everything || logs.contains(&known.volume));
     Ok(selected.known.iter().filter(wanted).cloned().collect())
 }
 
@@ -152,6 +155,11 @@ async fn unclaimed(daemon: &Daemon, directory: DirectoryId, volumes: Vec<NamedVo
 /// # Errors
 /// Who has it.
 pub(crate) fn check_free(name: &str, head: &Head, directory: DirectoryId) -> anyhow::Result<()> {
+    anyhow::ensure!(head.kind != HeadKind::Frozen, "{name} is a snapshot, which nobody writes; fork it");
+    anyhow::ensure!(
+        head.kind != HeadKind::Unborn,
+        "{name} is a fork that was never finished; delete it, or make it again"
+    );
     anyhow::ensure!(
         head.kind == HeadKind::Released || head.directory == directory,
         "it was last written from another data directory (run {}, head {}, not released) and was not named; if that \

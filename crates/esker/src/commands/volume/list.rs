@@ -1,6 +1,6 @@
 //! `esker volume list`
 
-use esker_control::api::{Volume, Volumes};
+use esker_control::api::{Origin, Volume, Volumes};
 
 use crate::{
     access::{Access, Place},
@@ -36,14 +36,14 @@ fn text(volumes: &Volumes) -> String {
     if volumes.volumes.is_empty() {
         return format!("no volumes in {}", volumes.pool.url);
     }
-    let mut table = Table::with_head(["NAME", "SIZE", "DURABILITY", "COMPRESSION", "HEAD", "HERE"]);
+    let mut table = Table::with_head(["NAME", "SIZE", "DURABILITY", "COMPRESSION", "HEAD", "HERE", "FROM"]);
     for volume in &volumes.volumes {
         table.row(row(volume));
     }
     table.text()
 }
 
-fn row(volume: &Volume) -> [String; 6] {
+fn row(volume: &Volume) -> [String; 7] {
     let here = volume.served.as_ref().map_or_else(|| "-".to_owned(), |served| served.state.to_string());
     match &volume.stored {
         Some(stored) => [
@@ -53,10 +53,16 @@ fn row(volume: &Volume) -> [String; 6] {
             stored.compression.value.clone(),
             format!("{} {}", stored.head, stored.kind),
             here,
+            stored.source.as_ref().map_or_else(|| "-".to_owned(), from),
         ],
         None => {
             let problem = volume.problem.clone().unwrap_or_default();
-            [volume.name.clone(), "?".into(), "?".into(), "?".into(), problem, here]
+            [volume.name.clone(), "?".into(), "?".into(), "?".into(), problem, here, "?".into()]
         }
     }
+}
+
+/// What a volume was forked from.
+fn from(source: &Origin) -> String {
+    source.name.clone().unwrap_or_else(|| format!("{} (gone)", source.id))
 }

@@ -55,6 +55,12 @@ fn in_store(table: &mut Table, stored: &Stored) {
     table.fact("compression", setting(&stored.compression));
     table.fact("on lag", setting(&stored.on_lag));
     table.fact("head", format!("{}, {}, epoch {}", stored.head, stored.kind, stored.epoch));
+    if let Some(source) = &stored.source {
+        table.fact(
+            "forked from",
+            format!("{}, head {}", source.name.as_ref().unwrap_or(&source.id), source.head),
+        );
+    }
     table.fact("in the store", format!("up to sequence {}", stored.sequence));
     table.fact("tail", format!("{} segments, {} pieces", stored.tail_segments, stored.tail_pieces));
 }
