@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     ApiError, Daemon, ErrorKind, Limits, Result,
-    api::{CreateSnapshot, CreateVolume, ForkVolume, LabelSnapshot, OpenVolume, ReclaimPool, ResizeVolume},
+    api::{CreateGroup, CreateSnapshot, CreateVolume, ForkVolume, LabelSnapshot, OpenVolume, ReclaimPool, ResizeVolume},
     error::ErrorBody,
     exposition::{self, exposition},
 };
@@ -32,6 +32,7 @@ enum Route {
     Open(String),
     Resize(String),
     Snapshots,
+    Groups,
     Snapshot(String),
     Labels(String),
     Fork(String),
@@ -51,6 +52,7 @@ impl Route {
             ("reclaim", None, ..) => Route::Reclaim,
             ("volumes", None, ..) => Route::Volumes,
             ("snapshots", None, ..) => Route::Snapshots,
+            ("groups", None, ..) => Route::Groups,
             ("volumes", Some(name), None, _) if !name.is_empty() => Route::Volume(name.to_owned()),
             ("volumes", Some(name), Some(what), None) if !name.is_empty() => Route::of_volume(name, what)?,
             _ => return None,
@@ -74,7 +76,7 @@ impl Route {
     fn allowed(&self) -> &'static str {
         match self {
             Route::Status | Route::Requests | Route::Metrics | Route::Exposition | Route::Snapshots => "GET",
-            Route::Volumes => "GET, POST",
+            Route::Volumes | Route::Groups => "GET, POST",
             Route::Volume(_) => "GET, DELETE",
             Route::Open(_) | Route::Resize(_) | Route::Reclaim => "POST",
             Route::Snapshot(_) | Route::Labels(_) | Route::Fork(_) => "POST",
@@ -91,7 +93,7 @@ pub(crate) async fn answer(
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else {
         let message = format!(
-            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, snapshots, reclaim"
+            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, snapshots, groups, reclaim"
         );
         return failure(&ApiError::new(ErrorKind::NotFound, message));
     };
@@ -116,6 +118,11 @@ pub(crate) async fn answer(
             Err(error) => Err(error),
         },
         (&Method::GET, Route::Snapshots) => call(daemon.snapshots()).await,
+        (&Method::GET, Route::Groups) => call(daemon.groups()).await,
+        (&Method::POST, Route::Groups) => match body::<CreateGroup>(request, limits).await {
+            Ok(wanted) => call(daemon.group(wanted)).await,
+            Err(error) => Err(error),
+        },
         (&Method::POST, Route::Snapshot(name)) => match body::<CreateSnapshot>(request, limits).await {
             Ok(wanted) => call(daemon.snapshot(name.clone(), wanted)).await,
             Err(error) => Err(error),

@@ -8,6 +8,7 @@ mod book;
 mod cache;
 mod change;
 mod check;
+mod group;
 mod open;
 mod probe;
 mod reclaim;

@@ -2,6 +2,7 @@
 
 mod cache;
 mod crowded;
+mod group;
 mod local;
 mod owners;
 mod pieces;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(reclaim::all());
     all.extend(weather::all());
     all.extend(cache::all());
+    all.extend(group::all());
     all
 }
 
