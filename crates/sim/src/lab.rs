@@ -8,6 +8,7 @@ mod book;
 mod cache;
 mod change;
 mod check;
+mod forks;
 mod group;
 mod open;
 mod probe;

@@ -165,6 +165,8 @@ pub struct Model {
     base: Image,
     /// The sequence that `base` is the image of.
     base_sequence: u64,
+    /// What led to it, for those who ask for what a snapshot has.
+    settled: Vec<Effect>,
     history: VecDeque<Effect>,
     /// Records that were tried and may be in the log: nothing follows them until the volume is opened again.
     tried: Vec<Effect>,
@@ -179,6 +181,7 @@ impl Model {
         Self {
             base: Image(vec![None; (size_bytes / BLOCK) as usize]),
             base_sequence: 0,
+            settled: Vec::new(),
             history: VecDeque::new(),
             tried: Vec::new(),
             acknowledged: 0,
@@ -251,6 +254,7 @@ impl Model {
         while self.base_sequence < self.committed {
             let effect = self.history.pop_front().expect("the history reaches to its last sequence");
             self.base.apply(&effect);
+            self.settled.push(effect);
             self.base_sequence += 1;
         }
         Ok(())
@@ -292,9 +296,27 @@ impl Model {
         image
     }
 
+    /// Compares `found`, which begins at block 0, with the state at a sequence.
+    pub fn compare_at(&self, sequence: u64, found: &[u8]) -> Result<(), String> {
+        let last = self.last();
+        if sequence > last {
+            return Err(format!("expected a state up to sequence {last}, found {sequence}"));
+        }
+        let mut image = Image(vec![None; self.base.0.len()]);
+        self.settled
+            .iter()
+            .chain(&self.history)
+            .take(sequence as usize)
+            .for_each(|effect| image.apply(effect));
+        Self::compare_with(&image, sequence, 0, found)
+    }
+
     /// Compares `found`, which begins at block `lba`, with the newest state.
     pub fn compare(&self, lba: u64, found: &[u8]) -> Result<(), String> {
-        let image = self.image();
+        Self::compare_with(&self.image(), self.last(), lba, found)
+    }
+
+    fn compare_with(image: &Image, last: u64, lba: u64, found: &[u8]) -> Result<(), String> {
         for (index, block) in found.chunks_exact(BLOCK_BYTES).enumerate() {
             let at = lba + index as u64;
             let expected = image.0[at as usize].as_deref();
@@ -303,7 +325,7 @@ impl Model {
                 None => block.iter().all(|byte| *byte == 0),
             };
             if !same {
-                let (last, expected) = (self.last(), expected.unwrap_or(&[0; BLOCK_BYTES]));
+                let expected = expected.unwrap_or(&[0; BLOCK_BYTES]);
                 let differs = expected.iter().zip(block).position(|(expected, found)| expected != found);
                 return Err(format!(
                     "block {at} at sequence {last}, from byte {}: expected {}, found {}",

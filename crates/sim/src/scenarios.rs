@@ -2,6 +2,7 @@
 
 mod cache;
 mod crowded;
+mod forks;
 mod group;
 mod local;
 mod owners;
@@ -40,6 +41,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(reclaim::all());
     all.extend(weather::all());
     all.extend(cache::all());
+    all.extend(forks::all());
     all.extend(group::all());
     all
 }

@@ -259,6 +259,36 @@ fn i11_a_failed_sync_is_done_again() {
     caught(Bug::SyncRetried, "sync-fails-once");
 }
 
+#[test]
+fn r6_nobody_looks_at_the_source() {
+    caught_by(Bug::LookSkipped, "fork-too-late", "");
+}
+
+#[test]
+fn r6_an_unborn_head_is_no_root() {
+    caught_by(Bug::UnbornNotRoot, "fork-unborn", "");
+}
+
+#[test]
+fn r6_an_unborn_head_stops_rounds() {
+    caught_by(Bug::UnbornNotBuried, "fork-late", "reclaim fails");
+}
+
+#[test]
+fn r7_a_root_hops() {
+    caught(Bug::MarkNotListed, "fork-hop");
+}
+
+#[test]
+fn h7_a_fork_forgets_pieces() {
+    caught_by(Bug::PiecesForgotten, "fork-pieces", "the fork holds");
+}
+
+#[test]
+fn w6_the_log_is_cut_across_a_point() {
+    caught_by(Bug::PointNotCut, "snapshot-point", "the point at sequence");
+}
+
 /// Rule W10: a store on the same machine that acknowledges before it is durable.
 #[test]
 fn w10_a_store_does_not_sync() {

@@ -11,4 +11,5 @@ mod metrics;
 mod objects;
 mod reclaim;
 mod serving;
+mod snapshots;
 mod weather;

@@ -96,6 +96,11 @@ impl Book {
         self.lock().model.compare(lba, found)
     }
 
+    /// As the volume was at a sequence that the store has.
+    pub(super) fn compare_at(&self, sequence: u64, found: &[u8]) -> Result<(), String> {
+        self.lock().model.compare_at(sequence, found)
+    }
+
     pub(super) fn committed(&self) -> u64 {
         self.lock().model.committed()
     }

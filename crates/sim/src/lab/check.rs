@@ -11,6 +11,7 @@ impl Lab {
     pub fn check_pool(&mut self) -> Outcome {
         self.check_roots_after_reclaim()?;
         self.check_groups()?;
+        self.check_kept()?;
         self.audit(async |pool: Arc<Pool>| {
             let report = esker_engine::check::check(&pool, &[], |_, _| ()).await;
             let problems = report.map_err(|error| error.to_string())?.problems;
