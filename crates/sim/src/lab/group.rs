@@ -15,7 +15,6 @@ use esker_format::{
     ids::{GroupId, VolumeId},
     names::{self, ObjectName},
 };
-use esker_io::Clock;
 
 use super::{Lab, Outcome, violation};
 use crate::Task;

@@ -250,7 +250,7 @@ impl Connection {
 
 /// Names that every store takes, as the real ones check them.
 fn check_name(kind: Request, name: &str) -> Result<()> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'@');
     let good = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(plain);
     if name.len() <= NAME_BYTES_MAX && name.split('/').all(good) {
         Ok(())
