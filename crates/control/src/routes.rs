@@ -13,7 +13,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     ApiError, Daemon, ErrorKind, Limits, Result,
-    api::{CreateGroup, CreateSnapshot, CreateVolume, ForkVolume, LabelSnapshot, OpenVolume, ReclaimPool, ResizeVolume},
+    api::{
+        CreateGroup, CreateSnapshot, CreateVolume, ForkVolume, LabelSnapshot, OpenVolume, ReclaimPool,
+        ResizeVolume,
+    },
     error::ErrorBody,
     exposition::{self, exposition},
 };

@@ -19,11 +19,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use esker_format::page::{Page, PageRef};
 use esker_io::{BoxFuture, sync::Arc};
-use futures_util::{
-    StreamExt,
-    future::try_join,
-    stream::FuturesUnordered,
-};
+use futures_util::{StreamExt, future::try_join, stream::FuturesUnordered};
 
 pub use crate::core::diff::{Change, Kind, State};
 use crate::{
@@ -34,8 +30,8 @@ use crate::{
         fold::Place,
     },
 };
-pub use named::NamedState;
 pub(crate) use named::IN_LOG;
+pub use named::NamedState;
 
 /// Pairs of pages that are read, or were and wait for those before them.
 const PAIRS_AHEAD: usize = 32;

@@ -7,8 +7,9 @@ use crate::names::{self, ObjectName};
 use crate::page::{self, Pack};
 use crate::segment::{self, Run, RunKind, SegmentIndex, Trailer};
 use crate::{
-    BLOCK_BYTES, Child, ChunkHeader, FormatError, GroupFate, GroupId, GroupRecord, Hash, Head, NameRecord, NameState, Page, PoolRecord,
-    Properties, RecordKind, WaitingList, WriterRecord, group, head, name, pool, waiting, writer,
+    BLOCK_BYTES, Child, ChunkHeader, FormatError, GroupFate, GroupId, GroupRecord, Hash, Head, NameRecord,
+    NameState, Page, PoolRecord, Properties, RecordKind, WaitingList, WriterRecord, group, head, name, pool,
+    waiting, writer,
 };
 
 /// The most lines for the entries of one list.

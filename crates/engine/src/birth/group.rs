@@ -95,10 +95,8 @@ impl Pool {
 
     fn read_group(&self, group: GroupId, bytes: &[u8]) -> Result<GroupRecord> {
         let record = GroupRecord::parse(bytes).and_then(|record| record.verify(self.id(), group));
-        record.map_err(|error| EngineError::Damaged {
-            object: names::group(group),
-            message: error.to_string(),
-        })
+        record
+            .map_err(|error| EngineError::Damaged { object: names::group(group), message: error.to_string() })
     }
 }
 

@@ -126,11 +126,7 @@ fn top(blocks: u64) -> u8 {
 pub fn whole(from: &State, to: &State) -> Pair {
     let below = |state: &State| top(state.blocks.max(1)).max(state.root.map_or(0, |root| top(root.blocks)));
     let root = |state: &State| state.root.map_or(Subtree::Hole, |root| Subtree::Page(root.page));
-    Pair {
-        place: Place { level: below(from).max(below(to)), index: 0 },
-        from: root(from),
-        to: root(to),
-    }
+    Pair { place: Place { level: below(from).max(below(to)), index: 0 }, from: root(from), to: root(to) }
 }
 
 /// What has to be done about a pair, as far as `range` goes.

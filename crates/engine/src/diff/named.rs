@@ -85,7 +85,9 @@ impl NamedState {
             let last = newest.head.number;
             match newest.head.kind {
                 HeadKind::Deleted => return Err(EngineError::NotFound(format!("{name} (it was deleted)"))),
-                HeadKind::Unborn => return Err(EngineError::NotFound(format!("{name} (it was never finished)"))),
+                HeadKind::Unborn => {
+                    return Err(EngineError::NotFound(format!("{name} (it was never finished)")));
+                }
                 _ => {}
             }
             let head = match number.filter(|number| *number != last) {

@@ -40,7 +40,8 @@ impl PageSource for Packs {
             pause().await;
             self.reads.lock().1 -= 1;
             let (start, bytes) = (reference.offset as usize, reference.bytes as usize);
-            let page = decode_page(reference, &self.bytes[&reference.pack][start..start + bytes], level, index);
+            let page =
+                decode_page(reference, &self.bytes[&reference.pack][start..start + bytes], level, index);
             Ok(Arc::new(page.expect("the page is as it was written")))
         })
     }
@@ -227,7 +228,8 @@ fn what_is_equal_is_not_read() {
     // Sparse data all over a tebibyte, then 100 blocks of it again.
     let all: Vec<_> = (0..2000).map(|i| (1 + i, vec![data(u64::from(i) * (TIB / 2000), 8)])).collect();
     let from = packs.state(&State::default(), TIB, &all, all.len());
-    let again: Vec<_> = (0..100).map(|i| (5000 + i, vec![data(u64::from(i) * 20 * (TIB / 2000), 1)])).collect();
+    let again: Vec<_> =
+        (0..100).map(|i| (5000 + i, vec![data(u64::from(i) * 20 * (TIB / 2000), 1)])).collect();
     let to = packs.state(&from, TIB, &again, again.len());
     packs.reads();
     let found = packs.diff(&from, &to, 0..TIB);
@@ -252,8 +254,8 @@ fn a_whole_terabyte_of_zeros_is_one_step() {
     let zeros = [Change { lba: 0, blocks: TIB, kind: Kind::Zero }];
     assert_eq!(packs.diff(&from, &to, 0..TIB), zeros);
     assert!(packs.reads().0 <= 3);
-    assert_eq!(packs.diff(&to, &from, 77..80), [
-        Change { lba: 77, blocks: 1, kind: Kind::Data },
-        Change { lba: 78, blocks: 2, kind: Kind::Hole },
-    ]);
+    assert_eq!(
+        packs.diff(&to, &from, 77..80),
+        [Change { lba: 77, blocks: 1, kind: Kind::Data }, Change { lba: 78, blocks: 2, kind: Kind::Hole },]
+    );
 }

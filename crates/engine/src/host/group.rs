@@ -12,7 +12,10 @@ use esker_format::{
 use esker_io::{Bug, planted};
 use futures_util::future::{join_all, try_join_all};
 
-use super::{Host, Labels, fork::{TRIES_MAX, check_labels}};
+use super::{
+    Host, Labels,
+    fork::{TRIES_MAX, check_labels},
+};
 use crate::{
     EngineError, Result,
     birth::{Making, Pin, State, points},
@@ -44,7 +47,9 @@ impl Host {
                 return Ok(record);
             }
         }
-        Err(EngineError::Invalid(format!("the volumes moved on {TRIES_MAX} times while they were looked at; try again")))
+        Err(EngineError::Invalid(format!(
+            "the volumes moved on {TRIES_MAX} times while they were looked at; try again"
+        )))
     }
 
     /// The volumes of these names, each once.
@@ -55,7 +60,9 @@ impl Host {
         let mut members: Vec<Arc<Volume>> = Vec::with_capacity(volumes.len());
         for name in volumes {
             let open = self.volume(name).filter(|open| !open.read_only()).ok_or_else(|| {
-                EngineError::Invalid(format!("volume {name} is not open for writing here, so it cannot be in a group"))
+                EngineError::Invalid(format!(
+                    "volume {name} is not open for writing here, so it cannot be in a group"
+                ))
             })?;
             if members.iter().any(|member| member.id() == open.id()) {
                 return Err(EngineError::Invalid(format!("volume {name} is named twice")));
@@ -76,9 +83,10 @@ impl Host {
         let states = states(members).await?;
         let group = GroupId(self.pool.world().random.id());
         let lineage = Lineage { group: Some(group), ..lineage };
-        let pinning = states.into_iter().zip(places).map(|(state, place)| {
-            self.pool.pin(state, Some(place), lineage.clone(), self.owner)
-        });
+        let pinning = states
+            .into_iter()
+            .zip(places)
+            .map(|(state, place)| self.pool.pin(state, Some(place), lineage.clone(), self.owner));
         let (mut pins, mut problem) = (Vec::new(), None);
         for outcome in join_all(pinning).await {
             match outcome {

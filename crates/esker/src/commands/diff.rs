@@ -14,7 +14,9 @@ use crate::{access::Place, exit::Exit, output::Output, size};
 
 /// Options.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "A state is VOLUME (its last commit), VOLUME@SNAPSHOT, or VOLUME#N (head N of its history).")]
+#[command(
+    after_help = "A state is VOLUME (its last commit), VOLUME@SNAPSHOT, or VOLUME#N (head N of its history)."
+)]
 pub(crate) struct Args {
     /// The older state
     from: String,

@@ -40,8 +40,7 @@ fn ranges_that_differ_are_printed() {
     bench.write("base", 3, "40M", "4K");
     qemu_io(&bench, "base", "discard 2M 1M");
     bench.ok(&["snapshot", "create", "base@two"]);
-    let expected =
-        [(MIB, 64 << 10, "data"), (2 * MIB, MIB, "hole"), (40 * MIB, 4096, "data")];
+    let expected = [(MIB, 64 << 10, "data"), (2 * MIB, MIB, "hole"), (40 * MIB, 4096, "data")];
     let diff = bench.json(&["diff", "base@one", "base@two"]);
     assert_eq!(ranges(&diff), expected);
     assert_eq!(diff["totals"]["data_bytes"], (64 << 10) + 4096);
@@ -59,7 +58,9 @@ fn ranges_that_differ_are_printed() {
     assert!(ranges(&bench.json(&["diff", "base@two", "copy"])).is_empty());
     let head = diff["to"]["head"].as_u64().unwrap();
     assert!(ranges(&bench.json(&["diff", &format!("base@two#{head}"), "copy"])).is_empty());
-    for (from, message) in [("base@none", "does not exist"), ("base#9999", "does not exist"), ("base#x", "VOLUME#NUMBER")] {
+    for (from, message) in
+        [("base@none", "does not exist"), ("base#9999", "does not exist"), ("base#x", "VOLUME#NUMBER")]
+    {
         assert!(bench.fails(1, &["diff", from, "base"]).contains(message), "{from}");
     }
     assert_eq!(daemon.stop(), 0);
@@ -122,7 +123,10 @@ h.shutdown()
     let arguments = ["map", "--output=json", "--image-opts", &options];
     let dirty: Value =
         serde_json::from_str(&succeeded("qemu-img", &arguments, &tool("qemu-img", &arguments))).unwrap();
-    assert_eq!((&dirty[1]["start"], &dirty[1]["length"], &dirty[1]["data"]), (&MIB.into(), &65536.into(), &false.into()));
+    assert_eq!(
+        (&dirty[1]["start"], &dirty[1]["length"], &dirty[1]["data"]),
+        (&MIB.into(), &65536.into(), &false.into())
+    );
     assert_eq!(daemon.stop(), 0);
 }
 

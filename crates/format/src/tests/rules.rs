@@ -224,8 +224,13 @@ fn members_of_a_group() {
         });
         GroupRecord::parse(&bytes).map(|record| record.peek().fate.clone())
     };
-    assert_eq!(parsed(2, &[1, 2]), Ok(GroupFate::True { name: "m".into(), members: vec![VolumeId([1; 16]), VolumeId([2; 16])] }));
-    for (count, members) in [(0, &[][..]), (2, &[2, 1]), (2, &[1, 1]), (2, &[1]), (1, &[1, 2]), (u16::MAX, &[1])] {
+    assert_eq!(
+        parsed(2, &[1, 2]),
+        Ok(GroupFate::True { name: "m".into(), members: vec![VolumeId([1; 16]), VolumeId([2; 16])] })
+    );
+    for (count, members) in
+        [(0, &[][..]), (2, &[2, 1]), (2, &[1, 1]), (2, &[1]), (1, &[1, 2]), (u16::MAX, &[1])]
+    {
         assert!(parsed(count, members).is_err(), "{count} of {members:?}");
     }
 }

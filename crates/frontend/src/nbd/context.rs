@@ -79,7 +79,8 @@ impl Asking<'_> {
         let families: Vec<_> = FAMILIES.into_iter().filter(wanted).collect();
         if !families.is_empty() {
             let states = self.wait(self.device.clone().states()).unwrap_or_default();
-            let of = |family: &str| states.iter().map(move |state| format!("{family}{state}")).collect::<Vec<_>>();
+            let of =
+                |family: &str| states.iter().map(move |state| format!("{family}{state}")).collect::<Vec<_>>();
             names.extend(families.into_iter().flat_map(of));
         }
         for query in queries.iter().take(STATES_MAX) {
@@ -123,7 +124,9 @@ mod tests {
         for other in ["esker:diff:", "esker:diff", "base:allocation", "x:esker:diff:monday"] {
             assert_eq!(state_of(other), None, "{other}");
         }
-        for (query, families) in [("esker:", 1), ("qemu:", 1), ("esker:diff:", 1), ("esker:d", 0), ("base:", 0)] {
+        for (query, families) in
+            [("esker:", 1), ("qemu:", 1), ("esker:diff:", 1), ("esker:d", 0), ("base:", 0)]
+        {
             let asked = FAMILIES.iter().filter(|family| is_wildcard_of(query, family)).count();
             assert_eq!(asked, families, "{query}");
         }

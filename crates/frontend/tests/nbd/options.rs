@@ -146,7 +146,10 @@ fn contexts_can_be_listed() {
         (&[][..], vec![allocation, ours.clone(), theirs.clone()]),
         (&["esker:"], vec![ours.clone()]),
         (&["qemu:", "esker:diff:"], vec![ours, theirs.clone()]),
-        (&["qemu:dirty-bitmap:", "qemu:dirty-bitmap:before2"], vec![theirs, named("qemu:dirty-bitmap:before2")]),
+        (
+            &["qemu:dirty-bitmap:", "qemu:dirty-bitmap:before2"],
+            vec![theirs, named("qemu:dirty-bitmap:before2")],
+        ),
     ] {
         let expected: Vec<_> = found.into_iter().chain([(ACK, vec![])]).collect();
         assert_eq!(client.option(9, &contexts("disk", queries)), expected, "{queries:?}");

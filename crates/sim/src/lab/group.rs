@@ -30,7 +30,12 @@ impl Lab {
     }
 
     /// Begins to write each of these numbers to the first volume and, when that was answered, to the second.
-    pub fn begin_in_turn(&mut self, site: usize, volumes: [Arc<Volume>; 2], numbers: Range<u64>) -> Task<Result<()>> {
+    pub fn begin_in_turn(
+        &mut self,
+        site: usize,
+        volumes: [Arc<Volume>; 2],
+        numbers: Range<u64>,
+    ) -> Task<Result<()>> {
         let host = &self.sites[site].host;
         let clock = host.world().clock;
         host.spawn("in turn", async move {
@@ -45,7 +50,12 @@ impl Lab {
     }
 
     /// Begins to make snapshots of both at one point.
-    pub fn begin_group(&mut self, site: usize, snapshot: &str, volumes: [&str; 2]) -> Task<Result<GroupRecord>> {
+    pub fn begin_group(
+        &mut self,
+        site: usize,
+        snapshot: &str,
+        volumes: [&str; 2],
+    ) -> Task<Result<GroupRecord>> {
         let engine = self.engine(site);
         let (snapshot, volumes) = (snapshot.to_owned(), volumes.map(str::to_owned));
         self.sites[site]

@@ -65,7 +65,9 @@ fn never_finished(lab: &mut Lab) -> Outcome {
     let volumes = opened(lab)?;
     let writing = lab.begin_in_turn(0, volumes, 1..20);
     for _ in 0..3 {
-        lab.machine().store().fail(When::next(Request::Put, "groups/"), StoreFault::Before(StoreErrorKind::Transient));
+        lab.machine()
+            .store()
+            .fail(When::next(Request::Put, "groups/"), StoreFault::Before(StoreErrorKind::Transient));
     }
     drop(lab.begin_group(0, "one", VOLUMES));
     lab.run_until("both are pinned", |lab| {

@@ -85,7 +85,8 @@ fn text(groups: &Groups) -> String {
     }
     let mut table = Table::with_head(["ID", "NAME", "MADE (UTC)", "SNAPSHOTS"]);
     for group in &groups.groups {
-        let names: Vec<_> = group.members.iter().map(|member| member.name.as_deref().unwrap_or("deleted")).collect();
+        let names: Vec<_> =
+            group.members.iter().map(|member| member.name.as_deref().unwrap_or("deleted")).collect();
         table.row([group.id.clone(), group.name.clone(), time::utc(group.created_ms), names.join(" ")]);
     }
     table.text()
