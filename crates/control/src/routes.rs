@@ -12,11 +12,8 @@ use hyper::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    ApiError, Daemon, ErrorKind, Limits, Result,
-    api::{
-        CreateGroup, CreateSnapshot, CreateVolume, ForkVolume, LabelSnapshot, OpenVolume, ReclaimPool,
-        ResizeVolume,
-    },
+    Answer, ApiError, Daemon, ErrorKind, Limits, Result,
+    api::{CreateSnapshot, CreateVolume, ForkVolume, LabelSnapshot, OpenVolume, ReclaimPool, ResizeVolume},
     error::ErrorBody,
     exposition::{self, exposition},
 };
@@ -122,10 +119,7 @@ pub(crate) async fn answer(
         },
         (&Method::GET, Route::Snapshots) => call(daemon.snapshots()).await,
         (&Method::GET, Route::Groups) => call(daemon.groups()).await,
-        (&Method::POST, Route::Groups) => match body::<CreateGroup>(request, limits).await {
-            Ok(wanted) => call(daemon.group(wanted)).await,
-            Err(error) => Err(error),
-        },
+        (&Method::POST, Route::Groups) => sent(request, limits, |wanted| daemon.group(wanted)).await,
         (&Method::POST, Route::Snapshot(name)) => match body::<CreateSnapshot>(request, limits).await {
             Ok(wanted) => call(daemon.snapshot(name.clone(), wanted)).await,
             Err(error) => Err(error),
@@ -177,6 +171,15 @@ async fn call<T: Serialize + Send + 'static>(
     serde_json::to_vec(&run(call).await?).map_err(|error| {
         ApiError::new(ErrorKind::Internal, format!("the answer cannot be written as JSON: {error}"))
     })
+}
+
+/// As [`call`], of something that wants the request's body.
+async fn sent<T: DeserializeOwned, A: Serialize + Send + 'static>(
+    request: Request<Incoming>,
+    limits: Limits,
+    ask: impl FnOnce(T) -> Answer<A>,
+) -> Result<Vec<u8>> {
+    call(ask(body(request, limits).await?)).await
 }
 
 /// The request's body, which is small and comes in time, or is refused. An empty one is an empty object.

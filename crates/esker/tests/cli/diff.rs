@@ -15,7 +15,8 @@ fn ranges(diff: &Value) -> Vec<(u64, u64, &str)> {
 
 /// (offset, length, flags) of each line of `nbdinfo --map`.
 fn map(bench: &Bench, export: &str, context: &str) -> Vec<(u64, u64, u64)> {
-    let arguments = [&format!("--map={context}"), &bench.uri(export)].map(String::as_str);
+    let (map, uri) = (format!("--map={context}"), bench.uri(export));
+    let arguments = [map.as_str(), &uri];
     let lines = succeeded("nbdinfo", &arguments, &tool("nbdinfo", &arguments));
     let line = |line: &str| {
         let mut fields = line.split_whitespace().map(|field| field.parse().unwrap_or(u64::MAX));

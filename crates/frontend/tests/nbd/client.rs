@@ -69,7 +69,7 @@ impl Client {
     }
 
     /// One chunk of a structured reply: its flags, its kind, its cookie, and what it holds.
-    pub(crate) fn chunk(&mut self) -> (u16, u16, u64, Vec<u8>) {
+    pub(crate) fn raw_chunk(&mut self) -> (u16, u16, u64, Vec<u8>) {
         assert_eq!(self.u32(), 0x668e_33ef);
         let (flags, kind, cookie, length) = (self.u16(), self.u16(), self.u64(), self.u32());
         (flags, kind, cookie, self.vec(length as usize))

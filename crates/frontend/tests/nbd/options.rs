@@ -180,17 +180,17 @@ fn what_changed_is_told_beside_what_is_there() {
     client.go("disk");
     *host.disk.changed.lock().unwrap() = vec![(4096, false), (512, true)];
     client.send(7, 0, 1, 0, 8192);
-    assert_eq!(client.chunk(), (0, 5, 1, [1_u32, 8192, 3].map(u32::to_be_bytes).concat()));
-    assert_eq!(client.chunk(), (1, 5, 1, [2_u32, 4096, 0, 512, 1].map(u32::to_be_bytes).concat()));
+    assert_eq!(client.raw_chunk(), (0, 5, 1, [1_u32, 8192, 3].map(u32::to_be_bytes).concat()));
+    assert_eq!(client.raw_chunk(), (1, 5, 1, [2_u32, 4096, 0, 512, 1].map(u32::to_be_bytes).concat()));
     // Only the first of each.
     client.send(7, 1 << 3, 2, 0, 8192);
-    assert_eq!(client.chunk().3.len(), 4 + 8);
-    assert_eq!(client.chunk().3, [2_u32, 4096, 0].map(u32::to_be_bytes).concat());
+    assert_eq!(client.raw_chunk().3.len(), 4 + 8);
+    assert_eq!(client.raw_chunk().3, [2_u32, 4096, 0].map(u32::to_be_bytes).concat());
     // A device that tells of more than was asked for, or of nothing, is not believed.
     for lie in [vec![], vec![(8193, true)]] {
         *host.disk.changed.lock().unwrap() = lie;
         client.send(7, 0, 3, 0, 8192);
-        let (flags, kind, ..) = client.chunk();
+        let (flags, kind, ..) = client.raw_chunk();
         assert_eq!((flags, kind), (1, (1 << 15) + 1));
     }
     client.goodbye();
