@@ -1,6 +1,7 @@
 //! What travels, as JSON. Keys are never renamed or given another meaning; new ones may come.
 
 mod changes;
+mod groups;
 mod history;
 mod metrics;
 mod snapshots;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use changes::{
     CreateVolume, Deleted, Objects, OpenVolume, Opened, ReclaimPool, Reclaimed, ResizeVolume, Torn,
 };
+pub use groups::{CreateGroup, Group, Groups, Member};
 pub use history::{History, Point, RewindVolume, Rewound, Target};
 pub use metrics::{Bucket, Family, FamilyKind, Histogram, Metrics, Sample, Value};
 pub use snapshots::{CreateSnapshot, ForkVolume, LabelSnapshot, Origin, Snapshot, Snapshots};

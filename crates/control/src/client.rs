@@ -111,6 +111,16 @@ impl Client {
         self.send(Method::POST, &of_volume(volume, "/snapshots")?, Some(request)).await
     }
 
+    /// Every group of snapshots of the pool.
+    pub async fn groups(&self) -> Result<api::Groups> {
+        self.get("/v1/groups").await
+    }
+
+    /// Makes a snapshot of each of several volumes, all at one point.
+    pub async fn group(&self, request: &api::CreateGroup) -> Result<api::Group> {
+        self.send(Method::POST, "/v1/groups", Some(request)).await
+    }
+
     /// Changes the labels of a snapshot.
     pub async fn label(&self, name: &str, request: &api::LabelSnapshot) -> Result<api::Snapshot> {
         self.send(Method::POST, &of_volume(name, "/labels")?, Some(request)).await

@@ -16,6 +16,8 @@
 //! POST   /v1/volumes/NAME/snapshots  make a snapshot of one
 //! POST   /v1/volumes/V@S/labels      change the labels of a snapshot; DELETE /v1/volumes/V@S deletes it
 //! POST   /v1/volumes/NAME/fork       make a volume from one, or from a snapshot V@S
+//! GET    /v1/groups                  every group of snapshots of the pool
+//! POST   /v1/groups                  make snapshots of several volumes at one point
 //! POST   /v1/reclaim                 make a round of reclaim
 //! POST   /v1/volumes/NAME/open       serve it, read-only or after a damaged log was given up from a position on
 //! ```
@@ -73,6 +75,10 @@ pub trait Daemon: Send + Sync + 'static {
     fn snapshots(self: Arc<Self>) -> Answer<api::Snapshots>;
     /// Makes a snapshot of a volume.
     fn snapshot(self: Arc<Self>, volume: String, request: api::CreateSnapshot) -> Answer<api::Snapshot>;
+    /// Every group of snapshots of the pool.
+    fn groups(self: Arc<Self>) -> Answer<api::Groups>;
+    /// Makes snapshots of several volumes at one point.
+    fn group(self: Arc<Self>, request: api::CreateGroup) -> Answer<api::Group>;
     /// Changes the labels of a snapshot.
     fn label(self: Arc<Self>, name: String, request: api::LabelSnapshot) -> Answer<api::Snapshot>;
     /// Makes a volume from another, or from a snapshot.

@@ -14,8 +14,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     Answer, ApiError, Daemon, ErrorKind, Limits, Result,
     api::{
-        CreateSnapshot, CreateVolume, ForkVolume, LabelSnapshot, OpenVolume, ReclaimPool, ResizeVolume,
-        RewindVolume,
+        CreateGroup, CreateSnapshot, CreateVolume, ForkVolume, LabelSnapshot, OpenVolume, ReclaimPool,
+        ResizeVolume, RewindVolume,
     },
     error::ErrorBody,
     exposition::{self, exposition},
@@ -37,6 +37,7 @@ enum Route {
     History(String),
     Rewind(String),
     Snapshots,
+    Groups,
     Snapshot(String),
     Labels(String),
     Fork(String),
@@ -56,6 +57,7 @@ impl Route {
             ("reclaim", None, ..) => Route::Reclaim,
             ("volumes", None, ..) => Route::Volumes,
             ("snapshots", None, ..) => Route::Snapshots,
+            ("groups", None, ..) => Route::Groups,
             ("volumes", Some(name), None, _) if !name.is_empty() => Route::Volume(name.to_owned()),
             ("volumes", Some(name), Some(what), None) if !name.is_empty() => Route::of_volume(name, what)?,
             _ => return None,
@@ -82,7 +84,7 @@ impl Route {
         match self {
             Route::Status | Route::Requests | Route::Metrics | Route::Exposition => "GET",
             Route::Snapshots | Route::History(_) => "GET",
-            Route::Volumes => "GET, POST",
+            Route::Volumes | Route::Groups => "GET, POST",
             Route::Volume(_) => "GET, DELETE",
             Route::Open(_) | Route::Resize(_) | Route::Rewind(_) | Route::Reclaim => "POST",
             Route::Snapshot(_) | Route::Labels(_) | Route::Fork(_) => "POST",
@@ -138,6 +140,10 @@ pub(crate) async fn answer(
             Err(error) => Err(error),
         },
         (&Method::GET, Route::Snapshots) => call(daemon.snapshots()).await,
+        (&Method::GET, Route::Groups) => call(daemon.groups()).await,
+        (&Method::POST, Route::Groups) => {
+            with_body(request, limits, |wanted: CreateGroup| daemon.group(wanted)).await
+        }
         (&Method::POST, Route::Snapshot(name)) => {
             with_body(request, limits, |wanted: CreateSnapshot| daemon.snapshot(name.clone(), wanted)).await
         }

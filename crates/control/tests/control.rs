@@ -65,6 +65,14 @@ impl Daemon for Fake {
         fail(ErrorKind::Exists, &format!("snapshot {volume}@{} exists already", request.name))
     }
 
+    fn groups(self: Arc<Self>) -> Answer<api::Groups> {
+        fail(ErrorKind::NotFound, "no groups here")
+    }
+
+    fn group(self: Arc<Self>, request: api::CreateGroup) -> Answer<api::Group> {
+        fail(ErrorKind::Invalid, &format!("no group {} of {:?}", request.name, request.volumes))
+    }
+
     fn label(self: Arc<Self>, name: String, request: api::LabelSnapshot) -> Answer<api::Snapshot> {
         fail(ErrorKind::NotFound, &format!("snapshot {name} has no labels {:?}", request.remove))
     }

@@ -28,6 +28,7 @@
 //! Only a volume's own heads may name its heads: what the source holds in pieces is written as a segment before the
 //! pin (rule H7, [`State::of_newest`]).
 
+mod group;
 mod label;
 mod source;
 
@@ -48,6 +49,7 @@ use crate::{
     upload::Settled,
 };
 
+pub(crate) use group::points;
 pub(crate) use label::relabel;
 pub use source::Making;
 pub(crate) use source::check_alive;
@@ -220,6 +222,10 @@ impl Pin {
 
     /// Step 5. A name that it has can be given to another from then on.
     pub async fn bury(&self, pool: &Pool) -> Result<Fate> {
+        // Rule W12: never one member alone.
+        if self.bury_group(pool).await? == Fate::Born {
+            return Ok(Fate::Born);
+        }
         let second = Head { epoch: 2, ..self.second(pool, HeadKind::Deleted) };
         if pool.put(&second).await?.is_some() {
             return Ok(Fate::Buried);

@@ -120,7 +120,7 @@ pub(crate) fn top(size_blocks: u64) -> Place {
 }
 
 /// Reads a page and checks that it fits its place.
-async fn read(
+pub(crate) async fn read(
     pages: &dyn PageSource,
     reference: &PageRef,
     place: Place,

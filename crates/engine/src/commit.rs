@@ -31,6 +31,7 @@ use esker_io::{Bug, World, planted};
 
 use crate::{
     EngineError, Result,
+    birth::{Fate, Pin},
     pool::{Newest, Pool},
     reclaim::{InFlight, Sent},
     upload::{Settled, settle},
@@ -308,6 +309,13 @@ pub async fn delete(pool: &Pool, volume: VolumeId, owner: Owner, give_up: impl F
         let newest = pool.newest_head(volume).await?;
         if newest.head.kind == HeadKind::Deleted {
             return Ok(());
+        }
+        if newest.head.kind == HeadKind::Unborn {
+            // Nobody has claimed it. Rule W12: never one member of a group alone.
+            match Pin::of(&newest).bury(pool).await? {
+                Fate::Buried => return Ok(()),
+                Fate::Born => continue,
+            }
         }
         if let Claim::Won(_) = try_claim(pool, &newest, owner, Intent::Delete, &give_up).await? {
             return Ok(());

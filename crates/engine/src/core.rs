@@ -2,6 +2,7 @@
 
 pub mod ahead;
 pub mod coalesce;
+pub mod diff;
 pub mod fold;
 pub mod grace;
 pub mod heads;

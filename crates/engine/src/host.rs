@@ -1,6 +1,7 @@
 //! One run of a daemon: a pool, a local directory, and the volumes that are open.
 
 mod fork;
+mod group;
 mod reclaim;
 mod rewind;
 mod visit;

@@ -13,6 +13,7 @@ pub mod check;
 pub mod checkpoint;
 pub mod commit;
 pub mod core;
+pub mod diff;
 pub mod error;
 pub mod fetch;
 pub mod host;

@@ -55,8 +55,7 @@ impl Pieces {
         if head.pieces.is_empty() {
             return Ok(None);
         }
-        let reads: Vec<_> = head.pieces.iter().map(|named| read_piece(pool, head, named)).collect();
-        let mut opened: Vec<Piece> = stream::iter(reads).buffered(HEADS_IN_FLIGHT).try_collect().await?;
+        let mut opened = read_all(pool, head).await?;
         if planted(Bug::PiecesOutOfOrder) {
             opened.reverse();
         }
@@ -66,8 +65,7 @@ impl Pieces {
             runs: Vec::new(),
             blocks: Vec::new(),
         };
-        for piece in opened {
-            check_runs(piece.index.id, &piece.index.runs, head.size_bytes / BLOCK_BYTES as u64)?;
+        for (_, piece) in opened {
             pieces.lay(piece);
         }
         Ok(Some(pieces))
@@ -140,6 +138,17 @@ impl Blocks for Pieces {
         buffer.copy_from_slice(&self.blocks[start..start + buffer.len()]);
         Ok(())
     }
+}
+
+/// Reads and verifies the pieces that `head` names, oldest first, each with the number of the head that carries it.
+pub(crate) async fn read_all(pool: &Pool, head: &Head) -> Result<Vec<(u64, Piece)>> {
+    let blocks = head.size_bytes / BLOCK_BYTES as u64;
+    let reads: Vec<_> = head.pieces.iter().map(|named| read_piece(pool, head, named)).collect();
+    let opened: Vec<Piece> = stream::iter(reads).buffered(HEADS_IN_FLIGHT).try_collect().await?;
+    for piece in &opened {
+        check_runs(piece.index.id, &piece.index.runs, blocks)?;
+    }
+    Ok(head.pieces.iter().map(|named| named.head).zip(opened).collect())
 }
 
 async fn read_piece(pool: &Pool, head: &Head, named: &TailPiece) -> Result<Piece> {

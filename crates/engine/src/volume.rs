@@ -2,6 +2,7 @@
 
 mod ahead;
 mod change;
+mod compare;
 mod durable;
 mod pace;
 mod pipeline;

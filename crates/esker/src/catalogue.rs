@@ -1,5 +1,6 @@
 //! What a pool says of its volumes, in the words of the API.
 
+mod groups;
 mod snapshots;
 
 use esker_control::api;
@@ -16,6 +17,7 @@ use esker_format::{
 };
 use futures_util::{StreamExt, stream};
 
+pub(crate) use groups::{group, groups, names};
 pub(crate) use snapshots::{Made, snapshots};
 
 use crate::size;

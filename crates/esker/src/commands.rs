@@ -2,6 +2,7 @@
 
 mod check;
 mod config;
+mod diff;
 mod doctor;
 mod export;
 mod fork;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Import(import::Args),
     /// Copy a volume into an image of a disk
     Export(export::Args),
+    /// Print which ranges differ between two states
+    Diff(diff::Args),
     /// Say what the running daemon does
     Status(status::Args),
     /// Print what the running daemon measures, as Prometheus reads it
@@ -77,6 +80,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Config(command) => config::run(command),
         Command::Import(args) => import::run(args).await,
         Command::Export(args) => export::run(args).await,
+        Command::Diff(args) => diff::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Metrics(args) => metrics::run(args).await,
         Command::Check(args) => check::run(args).await,

@@ -321,6 +321,14 @@ impl esker_control::Daemon for Daemon {
         Box::pin(async move { self.snapshot_now(&volume, request).await })
     }
 
+    fn groups(self: Arc<Self>) -> Answer<api::Groups> {
+        Box::pin(async move { self.groups_now().await })
+    }
+
+    fn group(self: Arc<Self>, request: api::CreateGroup) -> Answer<api::Group> {
+        Box::pin(async move { self.group_now(request).await })
+    }
+
     fn label(self: Arc<Self>, name: String, request: api::LabelSnapshot) -> Answer<api::Snapshot> {
         Box::pin(async move { self.label_now(&name, request).await })
     }

@@ -1,4 +1,4 @@
-//! What all small objects (pool, name, writer, head, list of dead objects) are wrapped in.
+//! What all small objects (pool, name, writer, head, group, list of dead objects) are wrapped in.
 //!
 //! ```text
 //!   0 ┌──────────────────────────────────────┐

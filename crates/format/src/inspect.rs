@@ -8,8 +8,9 @@ use crate::page::{self, Pack};
 use crate::segment::{self, Run, RunKind, SegmentIndex, Trailer};
 use crate::time::Time;
 use crate::{
-    BLOCK_BYTES, Child, ChunkHeader, FormatError, Hash, Head, NameRecord, NameState, Page, PoolRecord,
-    Properties, RecordKind, WaitingList, WriterRecord, head, name, pool, waiting, writer,
+    BLOCK_BYTES, Child, ChunkHeader, FormatError, GroupFate, GroupId, GroupRecord, Hash, Head, NameRecord,
+    NameState, Page, PoolRecord, Properties, RecordKind, WaitingList, WriterRecord, group, head, name, pool,
+    waiting, writer,
 };
 
 /// The most lines for the entries of one list.
@@ -25,6 +26,7 @@ pub fn describe(name: &str, bytes: &[u8]) -> Result<String, FormatError> {
         Some(ObjectName::Name { name, number }) => name_record(&mut out, bytes, Some((&name, number)))?,
         Some(ObjectName::Head { volume, number }) => a_head(&mut out, bytes, Some((volume, number)))?,
         Some(ObjectName::Writer(number)) => writer_record(&mut out, bytes, Some(number))?,
+        Some(ObjectName::Group(group)) => group_record(&mut out, bytes, Some(group))?,
         Some(ObjectName::Segment(id)) => a_segment(&mut out, bytes, Some(id))?,
         Some(ObjectName::Pack(id)) => a_pack(&mut out, bytes, Some(id))?,
         Some(ObjectName::Probe) => out.line("object", "left over from a probe of the store"),
@@ -42,6 +44,7 @@ fn by_magic(out: &mut Text, bytes: &[u8]) -> Result<(), FormatError> {
         magic if magic == name::KIND.magic => name_record(out, bytes, None),
         magic if magic == head::KIND.magic => a_head(out, bytes, None),
         magic if magic == writer::KIND.magic => writer_record(out, bytes, None),
+        magic if magic == group::KIND.magic => group_record(out, bytes, None),
         magic if magic == waiting::KIND.magic => waiting_list(out, bytes),
         magic if magic == segment::MAGIC => a_segment(out, bytes, None),
         magic if magic == page::PACK_MAGIC => a_pack(out, bytes, None),
@@ -90,6 +93,26 @@ fn writer_record(out: &mut Text, bytes: &[u8], fact: Option<u32>) -> Result<(), 
     out.line("attempt", found.attempt);
     let (pool, number) = (found.pool, fact.unwrap_or(found.number));
     out.verdict(record.verify(pool, number));
+    Ok(())
+}
+
+fn group_record(out: &mut Text, bytes: &[u8], fact: Option<GroupId>) -> Result<(), FormatError> {
+    let record = GroupRecord::parse(bytes)?;
+    let found = record.peek();
+    out.line("object", "group record");
+    out.line("pool", found.pool);
+    out.line("group", found.group);
+    out.line("attempt", found.attempt);
+    out.line("written", Time(found.written_ms));
+    match &found.fate {
+        GroupFate::Buried => out.line("members", "none, the group was buried"),
+        GroupFate::True { name, members } => {
+            out.line("name", name);
+            members.iter().for_each(|member| out.line("member", member));
+        }
+    }
+    let (pool, group) = (found.pool, fact.unwrap_or(found.group));
+    out.verdict(record.verify(pool, group));
     Ok(())
 }
 

@@ -14,6 +14,7 @@ pub mod chunk;
 pub mod codec;
 mod envelope;
 pub mod error;
+pub mod group;
 pub mod head;
 pub mod ids;
 pub mod inspect;
@@ -36,6 +37,7 @@ pub use cache::{CacheCatalogue, CacheEntry, CacheKey, CacheQueue};
 pub use chunk::{ChunkHeader, Record, RecordKind};
 pub use codec::Codec;
 pub use error::FormatError;
+pub use group::{GroupFate, GroupRecord};
 pub use head::{Head, HeadKind, Lineage, Piece, Previous, Source, TailPiece, TailSegment};
 pub use ids::{
     AttemptId, DirectoryId, GroupId, Hash, LogId, LogPosition, PackId, PoolId, RunId, SegmentId, Sequence,

@@ -5,6 +5,7 @@
 //! names/NAME/NUMBER                               a chain that binds a name: of a volume, or VOLUME@SNAPSHOT
 //! volumes/VOLUME/heads/NUMBER                     a volume's heads
 //! writers/00000001                                who won a writer number
+//! groups/GROUP                                    what became of a group of snapshots
 //! segments/SS/WWWWWW-CCCCCC                       SS spreads the load over the store's partitions
 //! pages/PP/PACK                                   a pack of pages; PP = its first two digits
 //! probe/RUN/WHAT                                  the probe of the store; deleted again
@@ -13,7 +14,7 @@
 //! listed has a plain prefix; what is only fetched is spread (rule H10).
 
 use crate::ids::excerpt;
-use crate::{FormatError, PackId, RunId, SegmentId, VolumeId};
+use crate::{FormatError, GroupId, PackId, RunId, SegmentId, VolumeId};
 
 /// The longest name of a volume, in bytes.
 pub const VOLUME_NAME_BYTES_MAX: usize = 128;
@@ -71,6 +72,16 @@ pub fn writer(n: u32) -> String {
     format!("writers/{n:08}")
 }
 
+/// The prefix of all group records.
+pub fn groups() -> String {
+    "groups/".into()
+}
+
+/// A group record.
+pub fn group(id: GroupId) -> String {
+    format!("groups/{id}")
+}
+
 /// A segment.
 pub fn segment(id: SegmentId) -> String {
     let words = (u64::from(id.writer) << 32 | u64::from(id.counter)).to_le_bytes();
@@ -118,6 +129,8 @@ pub enum ObjectName {
     },
     /// A writer record.
     Writer(u32),
+    /// A group record.
+    Group(GroupId),
     /// A segment.
     Segment(SegmentId),
     /// A pack of pages.
@@ -141,6 +154,7 @@ pub fn parse(text: &str) -> Option<ObjectName> {
             ObjectName::Head { volume: volume.parse().ok()?, number: parse_number(digits)? }
         }
         "writers" => ObjectName::Writer(rest.parse().ok().filter(|n| (1..SegmentId::WRITERS).contains(n))?),
+        "groups" => ObjectName::Group(rest.parse().ok()?),
         "segments" => ObjectName::Segment(rest.split_once('/')?.1.parse().ok()?),
         "pages" => ObjectName::Pack(rest.split_once('/')?.1.parse().ok()?),
         "probe" => {
@@ -162,6 +176,7 @@ impl ObjectName {
             ObjectName::Name { name: text, number } => name(text, *number),
             ObjectName::Head { volume, number } => head(*volume, *number),
             ObjectName::Writer(n) => writer(*n),
+            ObjectName::Group(id) => group(*id),
             ObjectName::Segment(id) => segment(*id),
             ObjectName::Pack(id) => pack(*id),
             ObjectName::Probe => return None,

@@ -67,6 +67,18 @@ pub struct Extent {
     pub state: ExtentState,
 }
 
+/// A comparison of a device with an earlier state of it, or of another one.
+pub trait Since: Send + Sync + 'static {
+    /// Which of `length` bytes at `offset` have changed, as (bytes, changed) in order from the first byte on: at most
+    /// `most` stretches, so that less may be covered, but at least one.
+    fn changed(
+        self: Arc<Self>,
+        offset: u64,
+        length: u64,
+        most: usize,
+    ) -> BoxFuture<'static, Result<Vec<(u64, bool)>, Failure>>;
+}
+
 /// A volume as a front end sees it. All methods may be called from many threads at once.
 pub trait Device: Send + Sync + 'static {
     /// The volume's name.
@@ -128,6 +140,17 @@ pub trait Device: Send + Sync + 'static {
 
     /// Brings the range near, so that later reads are quick.
     fn cache(self: Arc<Self>, offset: u64, length: u64) -> BoxFuture<'static, Result<(), Failure>>;
+
+    /// The names of earlier states that it can be compared with; there may be more that are not told.
+    fn states(self: Arc<Self>) -> BoxFuture<'static, Vec<String>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    /// Compares it with an earlier state; `None` when there is none of that name.
+    fn since(self: Arc<Self>, state: String) -> BoxFuture<'static, Option<Arc<dyn Since>>> {
+        drop(state);
+        Box::pin(async { None })
+    }
 }
 
 /// The volumes that can be served.

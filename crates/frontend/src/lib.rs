@@ -9,4 +9,4 @@ mod device;
 pub mod nbd;
 mod volume;
 
-pub use device::{Change, Device, Exports, Extent, ExtentState, Failure, Owned, Step};
+pub use device::{Change, Device, Exports, Extent, ExtentState, Failure, Owned, Since, Step};

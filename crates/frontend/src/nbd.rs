@@ -21,6 +21,7 @@
 mod batch;
 mod bell;
 pub mod client;
+mod context;
 mod handshake;
 mod later;
 mod limits;

@@ -4,12 +4,13 @@ use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use esker_engine::{
     EngineError,
+    diff::NamedState,
     host::Host,
     volume::{self, ReadStep, Scratch, Volume, WriteStep},
 };
 use futures_util::future::{BoxFuture, FutureExt};
 
-use crate::{Change, Device, Exports, Extent, ExtentState, Failure, Owned, Step};
+use crate::{Change, Device, Exports, Extent, ExtentState, Failure, Owned, Since, Step};
 
 /// How many bytes one step of [`Device::cache`] brings near: it holds them in memory for a moment.
 const CACHE_STEP_BYTES: u64 = 1 << 20;
@@ -125,6 +126,50 @@ impl Device for Volume {
                 at += step;
             }
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn states(self: Arc<Self>) -> BoxFuture<'static, Vec<String>> {
+        async move {
+            Volume::comparable(&self).await.unwrap_or_else(|error| {
+                tracing::warn!(volume = self.name(), %error, "its snapshots cannot be listed");
+                Vec::new()
+            })
+        }
+        .boxed()
+    }
+
+    fn since(self: Arc<Self>, state: String) -> BoxFuture<'static, Option<Arc<dyn Since>>> {
+        async move {
+            match Volume::compared_with(&self, &state).await {
+                Ok(from) => Some(Arc::new(Comparison { volume: self, from }) as Arc<dyn Since>),
+                Err(error) => {
+                    tracing::warn!(volume = self.name(), state, %error, "a client cannot compare it with this");
+                    None
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A volume, and a state to compare it with.
+struct Comparison {
+    volume: Arc<Volume>,
+    from: Arc<NamedState>,
+}
+
+impl Since for Comparison {
+    fn changed(
+        self: Arc<Self>,
+        offset: u64,
+        length: u64,
+        most: usize,
+    ) -> BoxFuture<'static, Result<Vec<(u64, bool)>, Failure>> {
+        async move {
+            let found = self.volume.changed_since(&self.from, offset, length, most).await;
+            found.map_err(|error| failed(&self.volume, "block status", &error))
         }
         .boxed()
     }

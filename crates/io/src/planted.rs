@@ -76,6 +76,12 @@ pub enum Bug {
     PiecesForgotten,
     /// W6: the log is cut across the point of a snapshot.
     PointNotCut,
+    /// W12: the points of a group are taken one after the other, and guests write meanwhile.
+    GroupNotHeld,
+    /// W12: members of a group are born before its record is made.
+    MemberBornAlone,
+    /// W12: a member of a group is buried without the others.
+    MemberBuriedAlone,
     /// FLUSH does not sync.
     SyncSkipped,
     /// A write is acknowledged before it is in the log.

@@ -9,6 +9,7 @@ mod cache;
 mod change;
 mod check;
 mod forks;
+mod group;
 mod history;
 mod open;
 mod probe;

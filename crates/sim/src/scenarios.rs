@@ -3,6 +3,7 @@
 mod cache;
 mod crowded;
 mod forks;
+mod group;
 mod history;
 mod local;
 mod owners;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(weather::all());
     all.extend(cache::all());
     all.extend(forks::all());
+    all.extend(group::all());
     all
 }
 

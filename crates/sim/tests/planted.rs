@@ -35,6 +35,21 @@ fn caught_by(bug: Bug, name: &str, message: &str) {
 }
 
 #[test]
+fn w12_the_points_of_a_group_are_taken_one_after_the_other() {
+    caught_by(Bug::GroupNotHeld, "group-in-turn", "not one point");
+}
+
+#[test]
+fn w12_a_member_is_born_before_its_group() {
+    caught_by(Bug::MemberBornAlone, "group", "is born, and its group");
+}
+
+#[test]
+fn w12_a_member_is_buried_alone() {
+    caught_by(Bug::MemberBuriedAlone, "group-never-finished", "is buried, and its group");
+}
+
+#[test]
 fn h1_a_claim_is_deleted() {
     caught_by(Bug::ClaimDeleted, "zombie", "was fenced and believes");
 }

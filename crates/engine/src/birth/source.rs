@@ -106,7 +106,7 @@ impl Making<'_> {
     }
 
     /// Buries what was pinned, and frees its name.
-    async fn give_up(&self, pin: &Pin, name: &str) -> Result<()> {
+    pub(crate) async fn give_up(&self, pin: &Pin, name: &str) -> Result<()> {
         pin.bury(self.pool).await?;
         match self.pool.set_name(name, pin.volume(), NameState::Free).await {
             // Somebody took it over.

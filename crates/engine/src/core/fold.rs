@@ -117,7 +117,8 @@ pub fn flatten(segments: &[(SegmentId, &[Run])]) -> Vec<Extent> {
     }
 }
 
-fn overlay(older: &[Extent], newer: &[Extent]) -> Vec<Extent> {
+/// Lays newer extents over older ones, both sorted and disjoint.
+pub fn overlay(older: &[Extent], newer: &[Extent]) -> Vec<Extent> {
     let mut out = Vec::with_capacity(older.len() + newer.len());
     let mut rest = older;
     let mut decided = 0;
@@ -199,6 +200,15 @@ pub fn touched(changes: &[Extent], place: Place) -> Vec<(u16, &[Extent])> {
 
 /// The runs of a leaf after the changes.
 pub fn fold_leaf(old: &[LeafRun], place: Place, changes: &[Extent]) -> Vec<LeafRun> {
+    let mut builder = RunBuilder::default();
+    for (block, address) in leaf_addresses(old, place, changes).into_iter().enumerate() {
+        builder.push(block as u16, 1, address);
+    }
+    builder.finish()
+}
+
+/// The address of each block of a leaf after the changes.
+pub fn leaf_addresses(old: &[LeafRun], place: Place, changes: &[Extent]) -> Vec<Address> {
     let mut addresses = vec![Address::HOLE; LEAF_BLOCKS as usize];
     for run in old {
         fill(&mut addresses, u64::from(run.start), u64::from(run.blocks), run.address);
@@ -206,11 +216,7 @@ pub fn fold_leaf(old: &[LeafRun], place: Place, changes: &[Extent]) -> Vec<LeafR
     for part in changes.iter().filter_map(|change| change.clip(place.start(), place.end())) {
         fill(&mut addresses, part.lba - place.start(), part.blocks, part.address);
     }
-    let mut builder = RunBuilder::default();
-    for (block, address) in addresses.into_iter().enumerate() {
-        builder.push(block as u16, 1, address);
-    }
-    builder.finish()
+    addresses
 }
 
 fn fill(addresses: &mut [Address], start: u64, blocks: u64, first: Address) {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How often a source that moves on is looked at again.
-const TRIES_MAX: usize = 4;
+pub(super) const TRIES_MAX: usize = 4;
 /// Snapshots of which the newest head is remembered.
 const KNOWN_MAX: usize = 256;
 
@@ -124,7 +124,7 @@ impl Host {
     }
 }
 
-fn check_labels(labels: &Labels) -> Result<()> {
+pub(super) fn check_labels(labels: &Labels) -> Result<()> {
     labels.iter().try_for_each(|(key, value)| valid_label(key, value))?;
     let twice = labels.windows(2).find(|pair| pair[0].0 == pair[1].0);
     match twice {

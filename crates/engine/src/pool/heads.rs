@@ -1,7 +1,7 @@
 //! A volume's newest head, with strays told from true heads (rule H3).
 
 use esker_format::{
-    head::{Head, Previous},
+    head::{Head, HeadKind, Previous},
     ids::{Hash, VolumeId},
     names::{self as object_names, ObjectName},
 };
@@ -9,7 +9,7 @@ use esker_io::{Bug, planted};
 use futures_util::future::{join, try_join_all};
 
 use super::{Pool, damaged};
-use crate::{EngineError, Result};
+use crate::{EngineError, Result, birth::Pin};
 
 mod history;
 
@@ -71,7 +71,11 @@ impl Pool {
                 return Err(EngineError::NotFound(format!("volume {volume}")));
             }
             if let Some(found) = self.newest_of(volume, &newest).await? {
-                return Ok(found);
+                // Rule W12: a member of a group that exists is born, by whoever meets it.
+                let unborn = found.head.kind == HeadKind::Unborn && found.head.lineage.group.is_some();
+                if !(unborn && Pin::of(&found).finish(self).await?) {
+                    return Ok(found);
+                }
             }
             // The newest head went after the LIST: then there is a newer one.
         }

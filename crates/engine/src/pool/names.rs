@@ -37,15 +37,31 @@ impl Pool {
 
     /// All bound names, sorted. One LIST, and one GET for each name that was ever used.
     pub async fn names(&self) -> Result<Vec<NamedVolume>> {
+        self.names_that(|_| true).await
+    }
+
+    async fn names_that(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<NamedVolume>> {
         let listed = self.fetcher.list(&object_names::names()).await?;
         let gets: Vec<_> = newest_of_each(&listed)
             .into_iter()
+            .filter(|(name, _)| wanted(name))
             .map(|(name, number)| async move { self.get_name_record(&name, number).await })
             .collect();
         let records: Vec<NameRecord> = stream::iter(gets).buffered(GETS_AT_ONCE).try_collect().await?;
         let named =
             |record: NameRecord| bound(&record).map(|volume| NamedVolume { name: record.name, volume });
         Ok(records.into_iter().filter_map(named).collect())
+    }
+
+    /// The snapshots of the volume with this name, sorted, each without the volume's name. One LIST, and one GET for
+    /// each that ever was.
+    pub async fn snapshot_names(&self, volume: &str) -> Result<Vec<String>> {
+        let snapshot = |name: &str| {
+            let parts = object_names::snapshot_parts(name).filter(|(of, _)| *of == volume);
+            parts.map(|(_, snapshot)| snapshot.to_owned())
+        };
+        let named = self.names_that(|name| snapshot(name).is_some()).await?;
+        Ok(named.iter().filter_map(|named| snapshot(&named.name)).collect())
     }
 
     /// The newest record of a name; `None` when the name was never used.

@@ -4,15 +4,16 @@
 //! - *in flight*: a segment or a pack from before its PUT until the commit that names it is settled. A reference counts
 //!   from when it is decided (rule R2). When the outcome of that commit stays unknown, it counts on, for the head may
 //!   still arrive: until this run has taken the number of that head, or for as long as the run.
-//! - *readers*: the root and the tail of each volume that is open for reading, whose head may be thinned meanwhile
-//!   (rule R11).
+//! - *readers*: the root and the tail of each volume that is open for reading, and of each state that is compared with,
+//!   whose head may be thinned meanwhile (rule R11).
 
-use std::{collections::BTreeMap, sync::Arc, sync::Weak};
+use std::{any::Any, collections::BTreeMap, sync::Arc, sync::Weak};
 
 use esker_format::{Bulk, head::Head, ids::VolumeId};
 use esker_io::{Bug, planted, sync::Mutex};
 
-use crate::volume::Volume;
+/// Whoever reads.
+type Reader = dyn Any + Send + Sync;
 
 /// What this run uses.
 #[derive(Default)]
@@ -21,7 +22,7 @@ pub struct Uses {
     in_flight: Mutex<BTreeMap<Bulk, u32>>,
     /// What heads name whose outcome nobody waits for any more.
     unsettled: Mutex<BTreeMap<VolumeId, Vec<Arc<InFlight>>>>,
-    readers: Mutex<Vec<(Weak<Volume>, Arc<Head>)>>,
+    readers: Mutex<Vec<(Weak<Reader>, Arc<Head>)>>,
 }
 
 /// Holds an object until it is dropped.
@@ -44,11 +45,12 @@ impl Uses {
         drop(decided);
     }
 
-    /// A volume was opened from this head for reading.
-    pub(crate) fn reads(&self, volume: &Arc<Volume>, head: Head) {
+    /// A volume was opened from this head for reading, or a comparison begun; it counts until `reader` is dropped.
+    pub(crate) fn reads<R: Any + Send + Sync>(&self, reader: &Arc<R>, head: Head) {
         let mut readers = self.readers.lock();
-        readers.retain(|(volume, _)| volume.strong_count() > 0);
-        readers.push((Arc::downgrade(volume), Arc::new(head)));
+        readers.retain(|(reader, _)| reader.strong_count() > 0);
+        let reader: Arc<Reader> = reader.clone();
+        readers.push((Arc::downgrade(&reader), Arc::new(head)));
     }
 
     /// What is in flight now.
@@ -62,7 +64,7 @@ impl Uses {
     /// The heads that readers have open now.
     pub(crate) fn read(&self) -> Vec<Arc<Head>> {
         let readers = self.readers.lock();
-        readers.iter().filter(|(volume, _)| volume.strong_count() > 0).map(|(_, head)| head.clone()).collect()
+        readers.iter().filter(|(reader, _)| reader.strong_count() > 0).map(|(_, head)| head.clone()).collect()
     }
 }
 

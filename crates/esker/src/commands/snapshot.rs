@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod group;
 mod label;
 mod list;
 mod show;
@@ -24,6 +25,12 @@ use crate::{
 pub(crate) enum Command {
     /// Make a snapshot of a volume as it is now
     Create(create::Args),
+    /// Make a snapshot of each of several volumes, all at one point
+    Group(group::Create),
+    /// List the groups of such snapshots
+    Groups(group::List),
+    /// Delete all snapshots of a group
+    DeleteGroup(group::Delete),
     /// List snapshots and what was forked from them
     List(list::Args),
     /// Say what is known of one
@@ -37,6 +44,9 @@ pub(crate) enum Command {
 pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Create(args) => create::run(args).await,
+        Command::Group(args) => group::create(args).await,
+        Command::Groups(args) => group::list(args).await,
+        Command::DeleteGroup(args) => group::delete(args).await,
         Command::List(args) => list::run(args).await,
         Command::Show(args) => show::run(args).await,
         Command::Delete(args) => delete::run(args).await,

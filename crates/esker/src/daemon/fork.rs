@@ -31,6 +31,22 @@ impl Daemon {
         Ok(Made(&name, &head).told())
     }
 
+    pub(super) async fn groups_now(&self) -> Result<api::Groups, ApiError> {
+        let pool = self.host.pool();
+        let groups = catalogue::groups(pool).await.map_err(|error| errors::api(&error))?;
+        Ok(api::Groups { pool: catalogue::pool(pool), groups })
+    }
+
+    pub(super) async fn group_now(&self, request: api::CreateGroup) -> Result<api::Group, ApiError> {
+        self.check_not_draining()?;
+        let labels = request.labels.into_iter().collect();
+        let made = self.host.snapshot_group(&request.name, &request.volumes, labels).await;
+        let record = made.map_err(|error| errors::api(&error))?;
+        tracing::info!(group = %record.group, snapshots = %request.name, volumes = request.volumes.len(), "made");
+        let names = catalogue::names(self.host.pool()).await.map_err(|error| errors::api(&error))?;
+        Ok(catalogue::group(&record, &names).expect("what was made just now exists"))
+    }
+
     pub(super) async fn label_now(
         &self,
         name: &str,

@@ -3,6 +3,7 @@
 mod bench;
 mod commands;
 mod config;
+mod diff;
 mod documents;
 mod history;
 mod images;

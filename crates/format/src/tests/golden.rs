@@ -38,6 +38,10 @@ fn small_objects() {
     let writer = WriterRecord::parse(&fixture("writer.v1")).unwrap();
     assert_eq!(writer.verify(samples::POOL, 7).unwrap(), samples::writer());
 
+    same_as_fixture("group.v1", &samples::group().encode());
+    let group = GroupRecord::parse(&fixture("group.v1")).unwrap();
+    assert_eq!(group.verify(samples::POOL, GroupId([0xbb; 16])).unwrap(), samples::group());
+
     same_as_fixture("waiting.v1", &samples::waiting().encode());
     let waiting = WaitingList::parse(&fixture("waiting.v1")).unwrap();
     assert_eq!(waiting.verify(samples::POOL).unwrap(), samples::waiting());

@@ -8,7 +8,8 @@ use crate::page::{Pack, parse_page};
 use crate::segment::{SegmentHeader, SegmentIndex, Trailer, open_frame};
 use crate::*;
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
+    "group.v1",
     "pool.v1",
     "name.v1",
     "writer.v1",
@@ -33,6 +34,9 @@ fn read_as_everything(bytes: &[u8]) -> bool {
         PoolRecord::parse(bytes).and_then(|record| record.verify()).is_ok(),
         NameRecord::parse(bytes).and_then(|record| record.verify(samples::POOL, "web-1.root", 3)).is_ok(),
         WriterRecord::parse(bytes).and_then(|record| record.verify(samples::POOL, 7)).is_ok(),
+        GroupRecord::parse(bytes)
+            .and_then(|record| record.verify(samples::POOL, GroupId([0xbb; 16])))
+            .is_ok(),
         WaitingList::parse(bytes).and_then(|list| list.verify(samples::POOL)).is_ok(),
         [41, 2].into_iter().any(|number| {
             let head =

@@ -163,6 +163,7 @@ proptest! {
             ObjectName::Name { name: "a-1.x".into(), number: n },
             ObjectName::Head { volume: VolumeId(id), number: n },
             ObjectName::Writer(writer),
+            ObjectName::Group(GroupId(id)),
             ObjectName::Segment(SegmentId::new(writer, counter).unwrap()),
             ObjectName::Pack(PackId(id)),
         ];

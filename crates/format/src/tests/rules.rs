@@ -222,6 +222,28 @@ fn names_have_one_spelling() {
 }
 
 #[test]
+fn members_of_a_group() {
+    let parsed = |count: u16, members: &[u8]| {
+        let bytes = crate::envelope::wrap(&crate::group::KIND, |out| {
+            out.extend([0; 16 * 3 + 8]);
+            out.extend([1, 1, 0, b'm']);
+            out.extend(count.to_le_bytes());
+            members.iter().for_each(|member| out.extend([*member; 16]));
+        });
+        GroupRecord::parse(&bytes).map(|record| record.peek().fate.clone())
+    };
+    assert_eq!(
+        parsed(2, &[1, 2]),
+        Ok(GroupFate::True { name: "m".into(), members: vec![VolumeId([1; 16]), VolumeId([2; 16])] })
+    );
+    for (count, members) in
+        [(0, &[][..]), (2, &[2, 1]), (2, &[1, 1]), (2, &[1]), (1, &[1, 2]), (u16::MAX, &[1])]
+    {
+        assert!(parsed(count, members).is_err(), "{count} of {members:?}");
+    }
+}
+
+#[test]
 fn a_cache_entry_is_bound_to_its_key_and_its_use_of_the_file() {
     use crate::cache::entry_crc;
     let (key, other) =

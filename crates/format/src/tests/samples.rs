@@ -57,6 +57,13 @@ pub(crate) fn writer() -> WriterRecord {
     WriterRecord { pool: POOL, number: 7, run: RUN, attempt: ATTEMPT }
 }
 
+pub(crate) fn group() -> GroupRecord {
+    let members = vec![VOLUME, VolumeId([0xee; 16])];
+    let fate = GroupFate::True { name: "monday".into(), members };
+    let group = GroupId([0xbb; 16]);
+    GroupRecord { pool: POOL, group, attempt: ATTEMPT, written_ms: TIME_MS, fate }
+}
+
 pub(crate) fn waiting() -> WaitingList {
     let segment = Dead { object: Bulk::Segment(segment_id()), for_ms: 7_200_000, bytes: 33_000_000 };
     let pack = Dead { object: Bulk::Pack(PACK), for_ms: 0, bytes: 4_000 };

@@ -12,6 +12,7 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{
+    context::{Asking, Contexts},
     limits::{OPTION_BYTES_ABSURD, OPTION_BYTES_MAX, PAYLOAD_BYTES_MAX, STRING_BYTES_MAX},
     option::{self, ContextQuery, InfoQuery, Malformed},
     socket::Socket,
@@ -27,8 +28,8 @@ pub(crate) struct Session {
     pub(crate) size_bytes: u64,
     /// Structured replies.
     pub(crate) structured: bool,
-    /// `base:allocation` was selected for this export.
-    pub(crate) allocation: bool,
+    /// What was selected for this export.
+    pub(crate) contexts: Contexts,
 }
 
 /// Why there is no session.
@@ -73,8 +74,8 @@ pub(crate) struct Handshake<'a> {
 struct Agreed {
     no_zeroes: bool,
     structured: bool,
-    /// The export for which `base:allocation` was selected.
-    allocation_of: Option<String>,
+    /// The export for which contexts were selected, and which.
+    contexts_of: Option<(String, Contexts)>,
 }
 
 /// Replies to one option.
@@ -266,7 +267,7 @@ impl Handshake<'_> {
         let set = answers.option == wire::option::SET_META_CONTEXT;
         if set {
             // A new selection replaces the old one, also where it fails.
-            agreed.allocation_of = None;
+            agreed.contexts_of = None;
         }
         if !agreed.structured {
             return answers.refuse(answer::INVALID, "structured replies must be agreed on first");
@@ -275,17 +276,19 @@ impl Handshake<'_> {
             Ok(query) => query,
             Err(Malformed(why)) => return answers.refuse(answer::INVALID, why),
         };
-        if self.find(query.name).is_none() {
+        let Some(device) = self.find(query.name) else {
             return answers.refuse(answer::UNKNOWN, "there is no export of this name");
-        }
-        if set && query.allocation {
-            agreed.allocation_of = Some(query.name.to_owned());
-            answers.push(
-                answer::META_CONTEXT,
-                &[&wire::ALLOCATION_ID.to_be_bytes(), wire::ALLOCATION.as_bytes()],
-            );
-        } else if !set && (query.empty || query.allocation || query.wildcard) {
-            answers.push(answer::META_CONTEXT, &[&0u32.to_be_bytes(), wire::ALLOCATION.as_bytes()]);
+        };
+        let asking = Asking { device, runtime: self.runtime, deadline: self.deadline };
+        let told = if set {
+            let (contexts, told) = asking.select(&query.queries);
+            agreed.contexts_of = Some((query.name.to_owned(), contexts));
+            told
+        } else {
+            asking.list(&query.queries).into_iter().map(|name| (0, name)).collect()
+        };
+        for (id, name) in told {
+            answers.push(answer::META_CONTEXT, &[&id.to_be_bytes(), name.as_bytes()]);
         }
         answers.push(answer::ACK, &[]);
     }
@@ -293,9 +296,10 @@ impl Handshake<'_> {
 
 impl Agreed {
     fn session(&self, name: &str, device: Arc<dyn Device>) -> Session {
-        let allocation = self.allocation_of.as_deref() == Some(name);
+        let selected = self.contexts_of.as_ref().filter(|(export, _)| export == name);
+        let contexts = selected.map(|(_, contexts)| contexts.clone()).unwrap_or_default();
         let size_bytes = device.size_bytes();
-        Session { name: name.to_owned(), device, size_bytes, structured: self.structured, allocation }
+        Session { name: name.to_owned(), device, size_bytes, structured: self.structured, contexts }
     }
 }
 

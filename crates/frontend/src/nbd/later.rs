@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use super::{
     bell::Bell,
     limits::{LATER_BYTES_MAX, LATER_REQUESTS_MAX},
-    status::Status,
+    status::{Question, Status, Told},
     traffic::Timed,
 };
 use crate::{Device, Failure, Owned, Step};
@@ -22,7 +22,7 @@ pub(crate) enum Finished {
     /// A request that has no data in its reply.
     Status { cookie: u64, result: Result<(), Failure> },
     /// What is known of a range.
-    Extents { cookie: u64, result: Result<Status, Failure> },
+    Extents { cookie: u64, result: Result<Told, Failure> },
     /// A read, or the rest of one.
     Read { cookie: u64, offset: u64, result: Result<Vec<u8>, Failure> },
 }
@@ -154,7 +154,17 @@ impl Later {
     pub(crate) fn status(&mut self, device: Arc<dyn Device>, cookie: u64, status: Status) {
         let token = self.token(0, None, Finished::Extents { cookie, result: Err(Failure::Io) });
         self.runtime.spawn(async move {
-            let result = status.ask_later(device).await;
+            let result = status.ask_later(device).await.map(Status::told);
+            token.complete(Finished::Extents { cookie, result });
+        });
+    }
+
+    /// What is known of a range in several contexts, or what has changed in it.
+    pub(crate) fn statuses(&mut self, device: Arc<dyn Device>, question: Question) {
+        let cookie = question.request.cookie;
+        let token = self.token(0, None, Finished::Extents { cookie, result: Err(Failure::Io) });
+        self.runtime.spawn(async move {
+            let result = question.ask(device).await;
             token.complete(Finished::Extents { cookie, result });
         });
     }

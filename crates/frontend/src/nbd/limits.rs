@@ -30,6 +30,9 @@ pub(crate) const BATCH_CHANGES_MAX: usize = 16;
 /// The most extents in a reply to BLOCK_STATUS.
 pub(crate) const EXTENTS_MAX: usize = 8192;
 
+/// The most states that one connection compares the device with.
+pub(crate) const STATES_MAX: usize = 8;
+
 /// The device is asked for the extents of so many bytes at a time.
 pub(crate) const EXTENT_STEP_BYTES: u64 = 64 << 20;
 

@@ -29,34 +29,25 @@ impl<'a> InfoQuery<'a> {
     }
 }
 
-/// The data of LIST_META_CONTEXT and SET_META_CONTEXT, of which one context can come.
+/// The data of LIST_META_CONTEXT and SET_META_CONTEXT.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ContextQuery<'a> {
     pub(crate) name: &'a str,
-    /// No query at all.
-    pub(crate) empty: bool,
-    /// A query named `base:allocation`.
-    pub(crate) allocation: bool,
-    /// A query was the wildcard `base:`.
-    pub(crate) wildcard: bool,
+    pub(crate) queries: Vec<&'a str>,
 }
 
 impl<'a> ContextQuery<'a> {
     pub(crate) fn parse(data: &'a [u8]) -> Result<ContextQuery<'a>, Malformed> {
         let mut rest = Fields(data);
         let name = rest.string()?;
-        let queries = wire::u32_at(rest.take(4)?, 0);
-        let mut query = ContextQuery { name, empty: queries == 0, allocation: false, wildcard: false };
+        let count = wire::u32_at(rest.take(4)?, 0);
+        let mut queries = Vec::new();
         // Each query takes four bytes at least, so the data ends before a false number does harm.
-        for _ in 0..queries {
-            match rest.string()? {
-                wire::ALLOCATION => query.allocation = true,
-                "base:" => query.wildcard = true,
-                _ => {}
-            }
+        for _ in 0..count {
+            queries.push(rest.string()?);
         }
         rest.end()?;
-        Ok(query)
+        Ok(ContextQuery { name, queries })
     }
 }
 

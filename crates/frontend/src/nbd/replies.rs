@@ -100,10 +100,10 @@ impl Replies {
         self.room(8).copy_from_slice(&piece.offset.to_be_bytes());
     }
 
-    /// The reply to a status: (bytes, flags) of each extent.
-    pub(crate) fn status(&mut self, cookie: u64, extents: &[(u32, u32)]) {
-        self.chunk(cookie, chunk::BLOCK_STATUS, true, 4 + 8 * extents.len());
-        self.room(4).copy_from_slice(&wire::ALLOCATION_ID.to_be_bytes());
+    /// The reply to a status, or what it says in one context: (bytes, flags) of each extent.
+    pub(crate) fn status(&mut self, cookie: u64, context: u32, last: bool, extents: &[(u32, u32)]) {
+        self.chunk(cookie, chunk::BLOCK_STATUS, last, 4 + 8 * extents.len());
+        self.room(4).copy_from_slice(&context.to_be_bytes());
         let room = self.room(8 * extents.len());
         for (room, (length, flags)) in room.chunks_exact_mut(8).zip(extents) {
             room[..4].copy_from_slice(&length.to_be_bytes());

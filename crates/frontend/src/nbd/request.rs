@@ -11,7 +11,8 @@ pub(crate) struct Facts {
     pub(crate) size_bytes: u64,
     pub(crate) read_only: bool,
     pub(crate) structured: bool,
-    pub(crate) allocation: bool,
+    /// Some metadata context was selected.
+    pub(crate) contexts: bool,
     pub(crate) stopping: bool,
 }
 
@@ -49,7 +50,7 @@ impl Facts {
             }
             command::FLUSH if request.offset == 0 && request.length == 0 => Ok(()),
             command::CACHE => self.within(request, Errno::INVAL),
-            command::BLOCK_STATUS if self.allocation && request.length > 0 => {
+            command::BLOCK_STATUS if self.contexts && request.length > 0 => {
                 self.within(request, Errno::INVAL)
             }
             _ => Err(Errno::INVAL),

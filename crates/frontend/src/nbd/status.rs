@@ -1,12 +1,46 @@
-//! What a BLOCK_STATUS request is answered with: neighbouring extents of one state as one.
+//! What a BLOCK_STATUS request is answered with: for each context that was selected, neighbouring extents of one state
+//! as one.
 
 use std::sync::Arc;
 
 use super::{
+    context::Contexts,
     limits::{EXTENT_STEP_BYTES, EXTENTS_MAX},
     wire::{self, Request, command_flag},
 };
 use crate::{Device, Extent, ExtentState, Failure, Step};
+
+/// What is told in each context: its number, and (bytes, flags) of each extent.
+pub(crate) type Told = Vec<(u32, Vec<(u32, u32)>)>;
+
+/// A request where comparisons were selected: whoever answers it may have to wait for each.
+pub(crate) struct Question {
+    pub(crate) contexts: Contexts,
+    pub(crate) request: Request,
+    pub(crate) status: Status,
+}
+
+impl Question {
+    pub(crate) async fn ask(self, device: Arc<dyn Device>) -> Result<Told, Failure> {
+        let (offset, length) = (self.request.offset, u64::from(self.request.length));
+        let most = self.status.extents_max;
+        let mut told = Told::new();
+        if self.contexts.allocation {
+            told.extend(self.status.ask_later(device).await?.told());
+        }
+        for (context, since) in self.contexts.since {
+            let found = since.changed(offset, length, most).await?;
+            let covered: u64 = found.iter().map(|(bytes, _)| bytes).sum();
+            if found.is_empty() || found.len() > most || covered > length {
+                return Err(Failure::Io);
+            }
+            let flags = |changed| if changed { wire::state::DIRTY } else { 0 };
+            let extents = found.into_iter().map(|(bytes, changed)| (bytes as u32, flags(changed)));
+            told.push((context, extents.collect()));
+        }
+        Ok(told)
+    }
+}
 
 /// An answer in the making.
 pub(crate) struct Status {
@@ -28,6 +62,11 @@ impl Status {
     /// What is known so far.
     pub(crate) fn extents(&self) -> &[(u32, u32)] {
         &self.extents
+    }
+
+    /// What is known so far, as the only thing that is told.
+    pub(crate) fn told(self) -> Told {
+        vec![(wire::ALLOCATION_ID, self.extents)]
     }
 
     /// Asks the device for what it knows without waiting; `room` is only for its answers.

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 
 use super::{
     batch::{Batch, Next},
+    context::Contexts,
     handshake::Session,
     later::Later,
     limits::{READ_PIECE_BYTES, REPLY_BYTES_FULL},
@@ -25,9 +26,9 @@ use super::{
     request::Facts,
     socket::Socket,
     spin::Spin,
-    status::Status,
+    status::{Question, Status},
     traffic::{Kind, Meter, Tally, Timed},
-    wire::{Errno, Request, command, command_flag},
+    wire::{self, Errno, Request, command, command_flag},
 };
 use crate::{Device, Extent, Step};
 
@@ -77,7 +78,7 @@ pub(crate) struct Transmission<'a> {
     device: Arc<dyn Device>,
     size_bytes: u64,
     structured: bool,
-    allocation: bool,
+    contexts: Contexts,
     patience: Duration,
     replies: Replies,
     later: Later,
@@ -107,7 +108,7 @@ impl<'a> Transmission<'a> {
             device: session.device.clone(),
             size_bytes: session.size_bytes,
             structured: session.structured,
-            allocation: session.allocation,
+            contexts: session.contexts.clone(),
             patience,
             replies: Replies::default(),
             later: Later::new(runtime)?,
@@ -181,7 +182,7 @@ impl<'a> Transmission<'a> {
             size_bytes: self.size_bytes.min(self.device.size_bytes()),
             read_only: self.device.read_only(),
             structured: self.structured,
-            allocation: self.allocation,
+            contexts: !self.contexts.is_empty(),
             stopping: self.orders.stopping.load(Ordering::Acquire),
         };
         let mut batch: Batch<'_> = std::mem::take(&mut self.batch);
@@ -293,8 +294,16 @@ impl<'a> Transmission<'a> {
 
     fn status(&mut self, request: &Request) -> Result<(), End> {
         let mut status = Status::of(request);
+        if !self.contexts.since.is_empty() {
+            self.make_room(0)?;
+            let question = Question { contexts: self.contexts.clone(), request: *request, status };
+            self.later.statuses(self.device.clone(), question);
+            return Ok(());
+        }
         match status.ask(&*self.device, &mut self.extents) {
-            Step::Done => self.replies.status(request.cookie, status.extents()),
+            Step::Done => {
+                self.replies.status(request.cookie, wire::ALLOCATION_ID, true, status.extents());
+            }
             Step::Failed(failure) => {
                 self.replies.failed_read(request.cookie, failure.into(), self.structured);
             }

@@ -104,13 +104,14 @@ pub(crate) mod chunk {
     pub(crate) const ERROR: u16 = (1 << 15) + 1;
 }
 
-/// Bits of `base:allocation`.
+/// Bits of `base:allocation`, and the one of a comparison.
 pub(crate) mod state {
+    pub(crate) const DIRTY: u32 = 1 << 0;
     pub(crate) const HOLE: u32 = 1 << 0;
     pub(crate) const ZERO: u32 = 1 << 1;
 }
 
-/// The one metadata context there is, and the number that it has on every connection.
+/// The metadata context that every export has, and the number that it has on every connection.
 pub(crate) const ALLOCATION: &str = "base:allocation";
 pub(crate) const ALLOCATION_ID: u32 = 1;
 

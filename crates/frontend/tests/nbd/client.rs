@@ -68,6 +68,13 @@ impl Client {
         self.stream.write_all(bytes).unwrap();
     }
 
+    /// One chunk of a structured reply: its flags, its kind, its cookie, and what it holds.
+    pub(crate) fn raw_chunk(&mut self) -> (u16, u16, u64, Vec<u8>) {
+        assert_eq!(self.u32(), 0x668e_33ef);
+        let (flags, kind, cookie, length) = (self.u16(), self.u16(), self.u64(), self.u32());
+        (flags, kind, cookie, self.vec(length as usize))
+    }
+
     /// True if the server has closed the connection and sent nothing before.
     pub(crate) fn closed(&mut self) -> bool {
         match self.stream.read(&mut [0]) {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use esker_frontend::{Change, Device, Exports, Extent, ExtentState, Failure, Owned, Step};
+use esker_frontend::{Change, Device, Exports, Extent, ExtentState, Failure, Owned, Since, Step};
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
@@ -22,6 +22,8 @@ struct Contents {
 }
 
 pub(crate) struct Memory {
+    /// Stretches that have changed since the state `before`, as (bytes, changed).
+    pub(crate) changed: Mutex<Vec<(u64, bool)>>,
     contents: RwLock<Contents>,
     pub(crate) read_only: bool,
     /// Quick reads and changes answer "later".
@@ -53,6 +55,7 @@ impl Memory {
     pub(crate) fn new(size_bytes: u64, read_only: bool) -> Arc<Memory> {
         let blocks = size_bytes.div_ceil(BLOCK) as usize;
         Arc::new(Memory {
+            changed: Mutex::default(),
             contents: RwLock::new(Contents {
                 bytes: vec![0; size_bytes as usize],
                 states: vec![ExtentState::Hole; blocks],
@@ -140,7 +143,34 @@ impl Memory {
     }
 }
 
+/// What has changed since `before`, told from wherever it is asked for.
+struct Before(Arc<Memory>);
+
+impl Since for Before {
+    fn changed(
+        self: Arc<Self>,
+        _: u64,
+        _: u64,
+        most: usize,
+    ) -> BoxFuture<'static, Result<Vec<(u64, bool)>, Failure>> {
+        Box::pin(async move {
+            self.0.wait().await;
+            let mut changed = self.0.changed.lock().unwrap().clone();
+            changed.truncate(most);
+            self.0.fails().map_or(Ok(changed), Err)
+        })
+    }
+}
+
 impl Device for Memory {
+    fn states(self: Arc<Self>) -> BoxFuture<'static, Vec<String>> {
+        Box::pin(async { vec!["before".to_owned()] })
+    }
+
+    fn since(self: Arc<Self>, state: String) -> BoxFuture<'static, Option<Arc<dyn Since>>> {
+        Box::pin(async move { state.starts_with("before").then(|| Arc::new(Before(self)) as Arc<dyn Since>) })
+    }
+
     fn name(&self) -> &str {
         "memory"
     }

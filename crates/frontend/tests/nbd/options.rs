@@ -136,14 +136,65 @@ fn contexts_can_be_listed() {
     assert_eq!(client.option(9, &contexts("disk", &[]))[0].0, INVALID, "before structured replies");
     client.structured();
     let allocation = (4, b"\0\0\0\0base:allocation".to_vec());
-    for queries in [&[][..], &["base:"], &["base:allocation"], &["x-some:thing", "base:"]] {
+    for queries in [&["base:"][..], &["base:allocation"], &["x-some:thing", "base:"]] {
         let replies = client.option(9, &contexts("disk", queries));
         assert_eq!(replies, [allocation.clone(), (ACK, vec![])], "{queries:?}");
     }
-    for queries in [&["base:other"][..], &["qemu:dirty-bitmap:x"], &["nonsense"]] {
+    let named = |name: &str| (4, [b"\0\0\0\0", name.as_bytes()].concat());
+    let (ours, theirs) = (named("esker:diff:before"), named("qemu:dirty-bitmap:before"));
+    for (queries, found) in [
+        (&[][..], vec![allocation, ours.clone(), theirs.clone()]),
+        (&["esker:"], vec![ours.clone()]),
+        (&["qemu:", "esker:diff:"], vec![ours, theirs.clone()]),
+        (
+            &["qemu:dirty-bitmap:", "qemu:dirty-bitmap:before2"],
+            vec![theirs, named("qemu:dirty-bitmap:before2")],
+        ),
+    ] {
+        let expected: Vec<_> = found.into_iter().chain([(ACK, vec![])]).collect();
+        assert_eq!(client.option(9, &contexts("disk", queries)), expected, "{queries:?}");
+    }
+    for queries in [&["base:other"][..], &["qemu:dirty-bitmap:x"], &["nonsense"], &["esker:diff"]] {
         assert_eq!(client.option(9, &contexts("disk", queries)), [(ACK, vec![])], "{queries:?}");
     }
     assert_eq!(client.option(9, &contexts("nothing", &[]))[0].0, UNKNOWN);
+}
+
+#[test]
+fn what_changed_is_told_beside_what_is_there() {
+    let host = Host::start();
+    let mut client = host.connect();
+    client.greet();
+    client.structured();
+    let names: Vec<String> = (0..20).map(|i| format!("esker:diff:before{i}")).collect();
+    let mut queries: Vec<&str> = names.iter().map(String::as_str).collect();
+    queries.extend(["esker:diff:never", "base:allocation", "esker:diff:before0"]);
+    // The last selection counts. What is not there, is asked for twice or is one too many is left out.
+    let replies = client.option(10, &contexts("disk", &queries));
+    assert_eq!(replies.len(), 1 + 8 + 1, "{replies:?}");
+    let told = |id: u32, name: &str| (4, [&id.to_be_bytes(), name.as_bytes()].concat());
+    assert_eq!(replies[0], told(1, "base:allocation"));
+    assert_eq!(replies[8], told(9, "esker:diff:before7"));
+    let replies = client.option(10, &contexts("disk", &["qemu:dirty-bitmap:before", "base:allocation"]));
+    assert_eq!(replies[1], told(2, "qemu:dirty-bitmap:before"));
+    client.go("disk");
+    *host.disk.changed.lock().unwrap() = vec![(4096, false), (512, true)];
+    client.send(7, 0, 1, 0, 8192);
+    assert_eq!(client.raw_chunk(), (0, 5, 1, [1_u32, 8192, 3].map(u32::to_be_bytes).concat()));
+    assert_eq!(client.raw_chunk(), (1, 5, 1, [2_u32, 4096, 0, 512, 1].map(u32::to_be_bytes).concat()));
+    // Only the first of each.
+    client.send(7, 1 << 3, 2, 0, 8192);
+    assert_eq!(client.raw_chunk().3.len(), 4 + 8);
+    assert_eq!(client.raw_chunk().3, [2_u32, 4096, 0].map(u32::to_be_bytes).concat());
+    // A device that tells of more than was asked for, or of nothing, is not believed.
+    for lie in [vec![], vec![(8193, true)]] {
+        *host.disk.changed.lock().unwrap() = lie;
+        client.send(7, 0, 3, 0, 8192);
+        let (flags, kind, ..) = client.raw_chunk();
+        assert_eq!((flags, kind), (1, (1 << 15) + 1));
+    }
+    client.goodbye();
+    host.assert_alive();
 }
 
 #[test]

@@ -159,7 +159,7 @@ h.opt_list(lambda name, description: names.append(name))
 assert names == ['disk', 'fixed'], names
 contexts = []
 h.opt_list_meta_context(lambda name: contexts.append(name))
-assert contexts == ['base:allocation'], contexts
+assert contexts == ['base:allocation', 'esker:diff:before', 'qemu:dirty-bitmap:before'], contexts
 h.set_export_name('nothing')
 fails(errno.ENOENT, h.opt_info)
 h.set_export_name('fixed')

@@ -10,6 +10,7 @@ impl Lab {
     /// Everything that a volume's heads name is there and whole (I5).
     pub fn check_pool(&mut self) -> Outcome {
         self.check_roots_after_reclaim()?;
+        self.check_groups()?;
         self.check_kept()?;
         self.audit(async |pool: Arc<Pool>| {
             let report = esker_engine::check::check(&pool, &[], |_, _| ()).await;

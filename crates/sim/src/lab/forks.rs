@@ -92,7 +92,9 @@ impl Lab {
                 let newest = pool.newest_head(named.volume).await.map_err(|error| error.to_string())?;
                 let Head { kind, number, sequence, .. } = newest.head;
                 let fork = kind == HeadKind::Released && number == 2 && newest.head.lineage.source.is_some();
-                if fork || kind == HeadKind::Frozen {
+                // Members of groups are of volumes that this model knows nothing of.
+                let other = newest.head.lineage.group.is_some();
+                if !other && (fork || kind == HeadKind::Frozen) {
                     let image = image(pool.clone(), &named.name, named.volume).await?;
                     kept.push((named.name, sequence, image));
                 }

@@ -1,7 +1,7 @@
 use super::*;
 
 const FACTS: Facts =
-    Facts { size_bytes: 1 << 30, read_only: false, structured: true, allocation: true, stopping: false };
+    Facts { size_bytes: 1 << 30, read_only: false, structured: true, contexts: true, stopping: false };
 
 fn request(command: u16, flags: u16, offset: u64, length: u32) -> Request {
     Request { flags, command, cookie: 7, offset, length }
@@ -67,7 +67,7 @@ fn odd_requests() {
     assert_eq!(check(FACTS, command::FLUSH, 0, 0, 1), 22);
     assert_eq!(check(FACTS, command::READ, 0, 1 << 30, 0), 0);
     assert_eq!(check(FACTS, command::BLOCK_STATUS, 0, 0, 0), 22);
-    assert_eq!(check(Facts { allocation: false, ..FACTS }, command::BLOCK_STATUS, 0, 0, 512), 22);
+    assert_eq!(check(Facts { contexts: false, ..FACTS }, command::BLOCK_STATUS, 0, 0, 512), 22);
     for number in [2, 8, 9, 255, u16::MAX] {
         assert_eq!(check(FACTS, number, 0, 0, 0), 22, "command {number}");
     }

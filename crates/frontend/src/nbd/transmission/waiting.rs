@@ -53,8 +53,10 @@ impl Transmission<'_> {
             }
             match finished {
                 Finished::Status { cookie, result } => self.replies.simple(cookie, result.into()),
-                Finished::Extents { cookie, result: Ok(status) } => {
-                    self.replies.status(cookie, status.extents());
+                Finished::Extents { cookie, result: Ok(told) } => {
+                    for (at, (context, extents)) in told.iter().enumerate() {
+                        self.replies.status(cookie, *context, at + 1 == told.len(), extents);
+                    }
                 }
                 Finished::Extents { cookie, result: Err(failure) } => {
                     self.replies.failed_read(cookie, failure.into(), self.structured);
