@@ -2,6 +2,7 @@
 //! with grace ([`round`]).
 
 mod mark;
+pub mod plan;
 pub mod round;
 mod uses;
 mod waiting;

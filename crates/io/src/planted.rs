@@ -60,6 +60,10 @@ pub enum Bug {
     MarkNotListed,
     /// R13: a root that cannot be read is passed over.
     UnreadablePassed,
+    /// R5: a slot that two roots reach counts as dead.
+    SharedSlotDead,
+    /// What a tail names and no page does counts as dead.
+    TailNotCounted,
     /// FLUSH does not sync.
     SyncSkipped,
     /// A write is acknowledged before it is in the log.
