@@ -2,6 +2,7 @@
 
 mod changes;
 mod metrics;
+mod space;
 
 use std::fmt;
 
@@ -11,6 +12,7 @@ pub use changes::{
     CreateVolume, Deleted, Objects, OpenVolume, Opened, ReclaimPool, Reclaimed, ResizeVolume, Torn,
 };
 pub use metrics::{Bucket, Family, FamilyKind, Histogram, Metrics, Sample, Value};
+pub use space::{Pinned, ReasonSum, Reasons, SegmentReason, Space, VolumeSpace};
 
 /// The daemon and what it serves.
 #[derive(Debug, Clone, Serialize, Deserialize)]

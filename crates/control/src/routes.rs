@@ -32,6 +32,7 @@ enum Route {
     Open(String),
     Resize(String),
     Reclaim,
+    Space,
 }
 
 impl Route {
@@ -45,6 +46,7 @@ impl Route {
             ("requests", None, ..) => Route::Requests,
             ("metrics", None, ..) => Route::Metrics,
             ("reclaim", None, ..) => Route::Reclaim,
+            ("space", None, ..) => Route::Space,
             ("volumes", None, ..) => Route::Volumes,
             ("volumes", Some(name), None, _) if !name.is_empty() => Route::Volume(name.to_owned()),
             ("volumes", Some(name), Some("open"), None) if !name.is_empty() => Route::Open(name.to_owned()),
@@ -59,7 +61,7 @@ impl Route {
     /// The methods it takes, as the header `Allow` wants them.
     fn allowed(&self) -> &'static str {
         match self {
-            Route::Status | Route::Requests | Route::Metrics | Route::Exposition => "GET",
+            Route::Status | Route::Requests | Route::Metrics | Route::Exposition | Route::Space => "GET",
             Route::Volumes => "GET, POST",
             Route::Volume(_) => "GET, DELETE",
             Route::Open(_) | Route::Resize(_) | Route::Reclaim => "POST",
@@ -76,7 +78,7 @@ pub(crate) async fn answer(
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else {
         let message = format!(
-            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, reclaim"
+            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, reclaim, space"
         );
         return failure(&ApiError::new(ErrorKind::NotFound, message));
     };
@@ -85,6 +87,7 @@ pub(crate) async fn answer(
         (&Method::GET, Route::Status) => call(daemon.status()).await,
         (&Method::GET, Route::Requests) => call(daemon.requests()).await,
         (&Method::GET, Route::Metrics) => call(daemon.metrics()).await,
+        (&Method::GET, Route::Space) => call(daemon.space()).await,
         (&Method::GET, Route::Exposition) => match run(daemon.metrics()).await {
             Ok(metrics) => return respond(StatusCode::OK, exposition::CONTENT_TYPE, exposition(&metrics)),
             Err(error) => Err(error),

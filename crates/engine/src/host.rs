@@ -1,6 +1,7 @@
 //! One run of a daemon: a pool, a local directory, and the volumes that are open.
 
 mod reclaim;
+mod space;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -5,7 +5,7 @@ mod mark;
 pub mod plan;
 pub mod round;
 mod uses;
-mod waiting;
+pub(crate) mod waiting;
 
 use std::collections::BTreeMap;
 

@@ -209,5 +209,7 @@ fn share_out(space: &mut Space, sums: &Sums) {
     space.shared_bytes = sums.of(Holder::Shared);
     space.exclusive_bytes = sums.live() - space.shared_bytes;
     space.dead_bytes = sums.dead;
-    space.volumes.sort_by(|a, b| (a.name.is_none(), &a.name, a.volume).cmp(&(b.name.is_none(), &b.name, b.volume)));
+    space
+        .volumes
+        .sort_by(|a, b| (a.name.is_none(), &a.name, a.volume).cmp(&(b.name.is_none(), &b.name, b.volume)));
 }

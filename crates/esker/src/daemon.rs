@@ -3,6 +3,7 @@
 mod figures;
 mod metrics;
 mod reclaim;
+pub(crate) mod space;
 
 use std::{
     collections::BTreeMap,
@@ -299,6 +300,10 @@ impl esker_control::Daemon for Daemon {
 
     fn reclaim(self: Arc<Self>, request: api::ReclaimPool) -> Answer<api::Reclaimed> {
         Box::pin(async move { self.reclaim_asked(request).await })
+    }
+
+    fn space(self: Arc<Self>) -> Answer<api::Space> {
+        Box::pin(self.space_now())
     }
 
     fn open(self: Arc<Self>, name: String, request: api::OpenVolume) -> Answer<api::Opened> {

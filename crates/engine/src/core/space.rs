@@ -187,7 +187,12 @@ impl Sums {
     ///
     /// # Errors
     /// A slot is held that the segment does not have.
-    pub fn add(&mut self, segment: SegmentId, held: &Held, weights: &Weights) -> std::result::Result<(), String> {
+    pub fn add(
+        &mut self,
+        segment: SegmentId,
+        held: &Held,
+        weights: &Weights,
+    ) -> std::result::Result<(), String> {
         let mut dead = weights.total();
         for (holder, slots) in held.by_holder() {
             for (first, count) in slots.runs() {

@@ -253,14 +253,17 @@ fn by_merit(objects: &[Object]) -> Vec<&Object> {
         gain * 1_024 / u128::from(live + OBJECT_COST_BYTES)
     };
     let mut sorted: Vec<(u128, &Object)> = objects.iter().map(|object| (merit(object), object)).collect();
-    sorted.sort_by_key(|(merit, object)| (std::cmp::Reverse(*merit), object.parts.first().map(|part| part.segment)));
+    sorted.sort_by_key(|(merit, object)| {
+        (std::cmp::Reverse(*merit), object.parts.first().map(|part| part.segment))
+    });
     sorted.into_iter().map(|(_, object)| object).collect()
 }
 
 /// How many segments are younger than each. Writers are numbered as they begin, and each counts its segments, so ids
 /// are in order of age as long as one host writes; else they are about that.
 fn ages(objects: &[Object]) -> BTreeMap<SegmentId, u64> {
-    let mut segments: Vec<SegmentId> = objects.iter().flat_map(|object| &object.parts).map(|part| part.segment).collect();
+    let mut segments: Vec<SegmentId> =
+        objects.iter().flat_map(|object| &object.parts).map(|part| part.segment).collect();
     segments.sort_unstable();
     segments.into_iter().rev().zip(0..).collect()
 }

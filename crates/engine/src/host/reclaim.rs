@@ -16,9 +16,9 @@ use crate::{
 
 /// What is kept between rounds.
 pub(super) struct Rounds {
-    turn: Permits,
+    pub(super) turn: Permits,
     /// When the last one began, by the monotonic clock.
-    last: Mutex<Option<Duration>>,
+    pub(super) last: Mutex<Option<Duration>>,
     known: Known,
 }
 

@@ -41,7 +41,8 @@ impl Planned {
     /// Dead slots of segments that live on.
     pub fn dead_inside(&self) -> Class {
         let mut class = Class::default();
-        let partly = self.plan.verdicts.iter().filter(|verdict| verdict.live > 0 && verdict.live < verdict.slots);
+        let partly =
+            self.plan.verdicts.iter().filter(|verdict| verdict.live > 0 && verdict.live < verdict.slots);
         partly.for_each(|verdict| class.add(verdict.dead_bytes()));
         class
     }

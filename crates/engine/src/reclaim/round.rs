@@ -90,7 +90,8 @@ impl Class {
         self.bytes += bytes;
     }
 
-    fn of<'a>(dead: impl IntoIterator<Item = &'a Dead>) -> Class {
+    /// Those of dead objects.
+    pub fn of<'a>(dead: impl IntoIterator<Item = &'a Dead>) -> Class {
         let mut class = Class::default();
         dead.into_iter().for_each(|dead| class.add(dead.bytes));
         class

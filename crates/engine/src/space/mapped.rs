@@ -33,20 +33,24 @@ pub(super) async fn blocks(walk: &Walk<'_>, head: &Head, tail: &[Arc<SegmentInde
     let mut waiting = vec![(checkpoint::top(size_blocks), root)];
     while !waiting.is_empty() {
         let batch = waiting.split_off(waiting.len().saturating_sub(PAGES_AT_ONCE));
-        let (touched, whole): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .partition(|(place, _): &(Place, PageRef)| !narrow(&changes, place.start(), place.end()).is_empty());
-        let known = whole.iter().map(|(_, reference)| walk.mapped(reference).map_or(0, |mapped| mapped.blocks));
+        let (touched, whole): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|(place, _): &(Place, PageRef)| {
+                !narrow(&changes, place.start(), place.end()).is_empty()
+            });
+        let known =
+            whole.iter().map(|(_, reference)| walk.mapped(reference).map_or(0, |mapped| mapped.blocks));
         blocks += known.sum::<u64>();
         let wanted: Vec<_> =
             touched.iter().map(|(place, reference)| (*reference, place.level, place.index)).collect();
         for ((place, _), page) in touched.iter().zip(walk.pool().fetcher().pages(&wanted).await?) {
             match page {
                 Page::Leaf(runs) => blocks += left(&runs, *place, &changes),
-                Page::Inner(children) => waiting.extend(children.iter().filter_map(|(child, what)| match what {
-                    Child::Page(reference) => Some((place.child(*child), *reference)),
-                    Child::Zero => None,
-                })),
+                Page::Inner(children) => {
+                    waiting.extend(children.iter().filter_map(|(child, what)| match what {
+                        Child::Page(reference) => Some((place.child(*child), *reference)),
+                        Child::Zero => None,
+                    }))
+                }
             }
         }
     }
@@ -62,7 +66,8 @@ fn data(changes: &[Extent]) -> u64 {
 fn left(runs: &[LeafRun], place: Place, changes: &[Extent]) -> u64 {
     let mut blocks = 0;
     for run in runs.iter().filter(|run| run.address.is_segment()) {
-        let (start, end) = (place.start() + u64::from(run.start), place.start() + u64::from(run.start + run.blocks));
+        let (start, end) =
+            (place.start() + u64::from(run.start), place.start() + u64::from(run.start + run.blocks));
         let changed = narrow(changes, start, end).iter().filter_map(|change| change.clip(start, end));
         blocks += end - start - changed.map(|change| change.blocks).sum::<u64>();
     }

@@ -76,6 +76,18 @@ pub(super) struct Walk<'a> {
     by: Holder,
 }
 
+/// The segment of an address, where it is in one.
+fn segment(address: Address) -> Option<SegmentId> {
+    match address.kind() {
+        AddressKind::Segment(id, _) => Some(id),
+        _ => None,
+    }
+}
+
+async fn index(pool: &Pool, id: SegmentId) -> Result<(SegmentId, Arc<SegmentIndex>)> {
+    Ok((id, pool.fetcher().index_once(id).await?))
+}
+
 impl<'a> Walk<'a> {
     pub(super) fn new(
         pool: &'a Pool,
@@ -157,7 +169,8 @@ impl<'a> Walk<'a> {
                 self.weights.entry(index.id).or_insert_with(|| Weights::of(index));
             }
             let runs: Vec<_> = index.runs.iter().map(|run| (run.address(index.id), run.blocks)).collect();
-            self.weigh(runs.iter().copied()).await?;
+            let named = runs.iter().filter_map(|(address, _)| segment(*address)).collect();
+            self.weigh(named).await?;
             bytes += runs.iter().map(|(address, blocks)| self.bytes_of(*address, *blocks)).sum::<u64>();
             let before = self.tails.get(&index.id).copied();
             let holder = before.map_or(self.by, |before| before.and(self.by));
@@ -178,14 +191,17 @@ impl<'a> Walk<'a> {
         while !waiting.is_empty() {
             // The deepest first: what waits is at most the siblings along a few paths.
             let batch = waiting.split_off(waiting.len().saturating_sub(PAGES_AT_ONCE));
-            let wanted: Vec<_> =
-                batch.iter().map(|page: &Waiting| (page.reference, page.place.level, page.place.index)).collect();
+            let wanted: Vec<_> = batch
+                .iter()
+                .map(|page: &Waiting| (page.reference, page.place.level, page.place.index))
+                .collect();
             let pages = self.pool.fetcher().pages(&wanted).await?;
             let leaves = pages.iter().filter_map(|page| match page {
                 Page::Leaf(runs) => Some(runs),
                 Page::Inner(_) => None,
             });
-            self.weigh(leaves.flatten().map(|run| (run.address, run.blocks.into()))).await?;
+            let named = leaves.flatten().filter_map(|run| segment(run.address)).collect();
+            self.weigh(named).await?;
             for (from, page) in batch.iter().zip(&pages) {
                 check_page(page, from.place, size_blocks).map_err(|message| EngineError::Damaged {
                     object: format!("{} at {}", names::pack(from.reference.pack), from.reference.offset),
@@ -280,20 +296,10 @@ impl<'a> Walk<'a> {
 
     /// Reads what slots take, of all segments that are named here for the first time. Not of those that came after
     /// the LIST.
-    async fn weigh(&mut self, named: impl Iterator<Item = (Address, u64)>) -> Result<()> {
-        let segment = |(address, _): (Address, u64)| match address.kind() {
-            AddressKind::Segment(id, _) => Some(id),
-            _ => None,
-        };
-        let missing: BTreeSet<SegmentId> = named
-            .filter_map(segment)
-            .filter(|id| !self.weights.contains_key(id) && self.listed.contains_key(&Bulk::Segment(*id)))
-            .collect();
-        let pool = self.pool;
-        let reads: Vec<_> = missing
-            .into_iter()
-            .map(|id| async move { Ok::<_, EngineError>((id, pool.fetcher().index_once(id).await?)) })
-            .collect();
+    async fn weigh(&mut self, named: BTreeSet<SegmentId>) -> Result<()> {
+        let missing =
+            |id: &SegmentId| !self.weights.contains_key(id) && self.listed.contains_key(&Bulk::Segment(*id));
+        let reads: Vec<_> = named.into_iter().filter(missing).map(|id| index(self.pool, id)).collect();
         let mut reads = stream::iter(reads).buffer_unordered(INDEXES_AT_ONCE);
         while let Some(read) = reads.next().await {
             let (id, index) = read?;

@@ -14,7 +14,8 @@ const SEGMENT: SegmentId = SegmentId { writer: 1, counter: 0 };
 fn index(frames: &[(u16, u32)]) -> SegmentIndex {
     let (mut slot, mut offset) = (0, 128);
     let mut frame = |&(blocks, stored_bytes): &(u16, u32)| {
-        let frame = Frame { offset, stored_bytes, first_slot: slot, blocks, codec: Codec::Zstd, tag: [0; 16] };
+        let frame =
+            Frame { offset, stored_bytes, first_slot: slot, blocks, codec: Codec::Zstd, tag: [0; 16] };
         (slot, offset) = (slot + u32::from(blocks), frame.end());
         frame
     };
@@ -72,7 +73,9 @@ proptest! {
         for (first, count, by) in holds {
             held.hold(first, count, by);
             let range = usize::from(first)..usize::from(first) + count as usize;
-            model[range].iter_mut().for_each(|holders| drop(holders.insert(by)));
+            for holders in &mut model[range] {
+                holders.insert(by);
+            }
         }
         let mut expected = Sums::default();
         for (slot, holders) in model.iter().enumerate() {

@@ -7,7 +7,15 @@ fn id(counter: u32) -> SegmentId {
 }
 
 fn part(counter: u32, live: u32) -> Part {
-    Part { segment: id(counter), sealed: 1_000, slots: 1_000, live, tail: false, in_flight: false, open: false }
+    Part {
+        segment: id(counter),
+        sealed: 1_000,
+        slots: 1_000,
+        live,
+        tail: false,
+        in_flight: false,
+        open: false,
+    }
 }
 
 fn object(parts: impl IntoIterator<Item = Part>) -> Object {
@@ -32,7 +40,8 @@ fn nothing_is_done_while_enough_lives() {
 
 #[test]
 fn the_best_goes_first_and_then_it_is_enough() {
-    let objects: Vec<Object> = [500, 200, 900, 800, 860].into_iter().zip(1..).map(|(live, at)| object([part(at, live)])).collect();
+    let objects: Vec<Object> =
+        [500, 200, 900, 800, 860].into_iter().zip(1..).map(|(live, at)| object([part(at, live)])).collect();
     let plan = plan(&objects, &limits());
     assert_eq!(plan.now.percent(), 65);
     use Reason::{Enough, Full, Rewrite};
@@ -45,7 +54,8 @@ fn the_best_goes_first_and_then_it_is_enough() {
 fn what_is_in_flight_in_a_tail_or_dead_is_left_alone() {
     let flying = Part { in_flight: true, ..part(1, 0) };
     let tail = Part { tail: true, ..part(2, 10) };
-    let plan = plan(&[object([flying]), object([tail]), object([part(3, 0)]), object([part(4, 300)])], &limits());
+    let plan =
+        plan(&[object([flying]), object([tail]), object([part(3, 0)]), object([part(4, 300)])], &limits());
     assert_eq!(reasons(&plan), [Reason::InFlight, Reason::Tail, Reason::Dead, Reason::Rewrite]);
     // The first and the third are not counted.
     assert_eq!((plan.now.live_bytes, plan.now.stored_bytes), (1_300_234, 8 * MIB));
