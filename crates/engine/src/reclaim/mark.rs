@@ -296,3 +296,57 @@ fn stopped_by(root: &str, error: EngineError) -> EngineError {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use esker_format::{
+        page::LeafRun,
+        segment::{Run, RunKind},
+    };
+
+    use super::*;
+
+    fn id(counter: u32) -> SegmentId {
+        SegmentId { writer: 1, counter }
+    }
+
+    #[test]
+    fn a_tail_counts_what_its_runs_name_here_and_elsewhere() {
+        let run = |lba, blocks, kind| Run { lba, blocks, sequence: 1, kind };
+        let runs = vec![
+            run(0, 4, RunKind::Data { first_slot: 2 }),
+            run(10, 3, RunKind::Reference(Address::segment(id(7), 40))),
+            run(20, 9, RunKind::Zero),
+            run(30, 2, RunKind::Reference(Address::segment(id(1), 9))),
+        ];
+        let index = SegmentIndex {
+            id: id(1),
+            first_sequence: 1,
+            last_sequence: 1,
+            frames: Vec::new(),
+            runs,
+            slots: 11,
+        };
+        let mut mark = Mark::default();
+        mark.index(&index);
+        let own = &mark.segments[&id(1)];
+        assert_eq!((own.live.runs(), own.tail), (vec![(2, 4), (9, 2)], Some(11)));
+        let other = &mark.segments[&id(7)];
+        assert_eq!((other.live.runs(), other.tail), (vec![(40, 3)], None));
+    }
+
+    /// Rule R5.
+    #[test]
+    fn what_two_leaves_name_is_counted_from_both() {
+        let leaf = |slot, blocks| {
+            Page::Leaf(vec![LeafRun { start: 0, blocks, address: Address::segment(id(1), slot) }])
+        };
+        let (mut mark, place) = (Mark::default(), Place { level: 0, index: 0 });
+        mark.page(&mut Vec::new(), place, &leaf(0, 10));
+        mark.page(&mut Vec::new(), place, &leaf(5, 10));
+        mark.open = true;
+        mark.page(&mut Vec::new(), place, &leaf(5, 1));
+        let reached = &mark.segments[&id(1)];
+        assert_eq!((reached.live.runs(), reached.open), (vec![(0, 15)], true));
+    }
+}

@@ -10,4 +10,5 @@ mod metrics;
 mod objects;
 mod reclaim;
 mod serving;
+mod space;
 mod weather;
