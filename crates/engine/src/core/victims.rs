@@ -89,7 +89,7 @@ pub enum Reason {
     Unreadable,
     /// It is uploaded, and no head names it yet.
     InFlight,
-    /// A head names it in its tail: it becomes pages first.
+    /// A head names it in its tail: it stays until that is in pages, or the head is gone.
     Tail,
     /// Almost all of its object lives.
     Full,

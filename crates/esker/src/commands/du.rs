@@ -41,7 +41,7 @@ fn text(space: &Space) -> String {
     let mut text = volumes(&space.volumes);
     text.push('\n');
     let mut table = Table::new();
-    let objects = |objects: &Objects| format!("in {}", objects.objects);
+    let objects = |objects: &Objects| format!("{} objects", objects.objects);
     let mut line = |what: &str, bytes: u64, more: &str| {
         table.row([what.to_owned(), size::show(bytes), more.to_owned()]);
     };

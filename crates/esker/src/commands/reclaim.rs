@@ -104,6 +104,9 @@ fn text(report: &Reclaimed) -> String {
 
 /// Segments by what keeps them, and the largest ones.
 fn why(reasons: &Reasons) -> String {
+    if reasons.segments.is_empty() {
+        return String::new();
+    }
     let mut table = Table::with_head(["SEGMENTS", "STORED", "DEAD", "WHY"]);
     for sum in &reasons.reasons {
         let (count, bytes) = (sum.segments.objects.to_string(), size::show(sum.segments.bytes));
@@ -130,7 +133,7 @@ fn meaning(reason: &str) -> &'static str {
         "dead" => "nothing reaches it, it goes after the grace",
         "unreadable" => "its index cannot be read, it is left alone",
         "in flight" => "no head names it yet",
-        "tail" => "a head names it in its tail, it becomes pages first",
+        "tail" => "a head names it in its tail, and so it stays until that is in pages or the head is gone",
         "full" => "almost all of it lives",
         "enough" => "enough of the pool lives",
         "bound" => "the round does enough without it",

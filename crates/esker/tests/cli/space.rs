@@ -75,7 +75,9 @@ fn a_look_says_why_every_segment_stays() {
     for name in ["web", "mail"] {
         bench.ok(&["import", "raw", &disk, name]);
     }
+    assert_eq!(daemon.stop(), 0);
     bench.ok(&["volume", "delete", "mail", "--yes"]);
+    let daemon = bench.serve(&["--volume", "v"]);
     let look = bench.json(&["reclaim", "--dry-run"]);
     let segments = look["why"]["segments"].as_array().unwrap();
     assert_eq!(segments.len(), bench.files("pool/segments").len());
