@@ -28,7 +28,7 @@ struct Arguments {
     bug: Option<String>,
 }
 
-const BUGS: [Bug; 23] = [
+const BUGS: [Bug; 25] = [
     Bug::ClaimDeleted,
     Bug::ClaimNotListed,
     Bug::StrayBelieved,
@@ -52,6 +52,8 @@ const BUGS: [Bug; 23] = [
     Bug::NeverHedged,
     Bug::NoSpaceIsDone,
     Bug::SyncRetried,
+    Bug::SharedSlotDead,
+    Bug::TailNotCounted,
 ];
 
 fn main() -> ExitCode {
