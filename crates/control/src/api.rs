@@ -5,6 +5,7 @@ mod groups;
 mod history;
 mod metrics;
 mod snapshots;
+mod space;
 
 use std::fmt;
 
@@ -17,6 +18,7 @@ pub use groups::{CreateGroup, Group, Groups, Member};
 pub use history::{History, Point, RewindVolume, Rewound, Target};
 pub use metrics::{Bucket, Family, FamilyKind, Histogram, Metrics, Sample, Value};
 pub use snapshots::{CreateSnapshot, ForkVolume, LabelSnapshot, Origin, Snapshot, Snapshots};
+pub use space::{Pinned, ReasonSum, Reasons, SegmentReason, Space, VolumeSpace};
 
 /// The daemon and what it serves.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -19,6 +19,8 @@ use crate::{ApiError, ErrorKind, Result, api, error::ErrorBody};
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// How long a question may take.
 const ASK: Duration = Duration::from_secs(60);
+/// How long measuring a pool may take: every map is walked.
+const MEASURE: Duration = Duration::from_secs(3_600);
 /// How long a request may take that changes something: it waits for the store. What takes longer goes on in the daemon.
 const CHANGE: Duration = Duration::from_secs(600);
 
@@ -96,6 +98,11 @@ impl Client {
         self.send(Method::POST, "/v1/reclaim", Some(request)).await
     }
 
+    /// How much of the pool is whose.
+    pub async fn space(&self) -> Result<api::Space> {
+        self.send_within(MEASURE, Method::GET, "/v1/space", None::<&()>).await
+    }
+
     /// Has the daemon serve a volume.
     pub async fn open(&self, name: &str, request: &api::OpenVolume) -> Result<api::Opened> {
         self.send(Method::POST, &of_volume(name, "/open")?, Some(request)).await
@@ -142,6 +149,16 @@ impl Client {
         body: Option<&impl Serialize>,
     ) -> Result<T> {
         let time = if method == Method::GET { ASK } else { CHANGE };
+        self.send_within(time, method, path, body).await
+    }
+
+    async fn send_within<T: DeserializeOwned>(
+        &self,
+        time: Duration,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T> {
         let body = match body {
             Some(body) => serde_json::to_vec(body).map_err(|error| self.broken(&error))?,
             None => Vec::new(),

@@ -85,6 +85,8 @@ pub trait Daemon: Send + Sync + 'static {
     fn fork(self: Arc<Self>, source: String, request: api::ForkVolume) -> Answer<api::Volume>;
     /// Makes a round of reclaim.
     fn reclaim(self: Arc<Self>, request: api::ReclaimPool) -> Answer<api::Reclaimed>;
+    /// Says how much of the pool is whose.
+    fn space(self: Arc<Self>) -> Answer<api::Space>;
     /// Serves a volume.
     fn open(self: Arc<Self>, name: String, request: api::OpenVolume) -> Answer<api::Opened>;
 }

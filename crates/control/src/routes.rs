@@ -42,6 +42,7 @@ enum Route {
     Labels(String),
     Fork(String),
     Reclaim,
+    Space,
 }
 
 impl Route {
@@ -55,6 +56,7 @@ impl Route {
             ("requests", None, ..) => Route::Requests,
             ("metrics", None, ..) => Route::Metrics,
             ("reclaim", None, ..) => Route::Reclaim,
+            ("space", None, ..) => Route::Space,
             ("volumes", None, ..) => Route::Volumes,
             ("snapshots", None, ..) => Route::Snapshots,
             ("groups", None, ..) => Route::Groups,
@@ -83,7 +85,7 @@ impl Route {
     fn allowed(&self) -> &'static str {
         match self {
             Route::Status | Route::Requests | Route::Metrics | Route::Exposition => "GET",
-            Route::Snapshots | Route::History(_) => "GET",
+            Route::Snapshots | Route::History(_) | Route::Space => "GET",
             Route::Volumes | Route::Groups => "GET, POST",
             Route::Volume(_) => "GET, DELETE",
             Route::Open(_) | Route::Resize(_) | Route::Rewind(_) | Route::Reclaim => "POST",
@@ -95,7 +97,7 @@ impl Route {
 fn no_endpoint(path: &str) -> ApiError {
     let message = format!(
         "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, snapshots, \
-         reclaim"
+         groups, space, reclaim"
     );
     ApiError::new(ErrorKind::NotFound, message)
 }
@@ -123,6 +125,7 @@ pub(crate) async fn answer(
         (&Method::GET, Route::Status) => call(daemon.status()).await,
         (&Method::GET, Route::Requests) => call(daemon.requests()).await,
         (&Method::GET, Route::Metrics) => call(daemon.metrics()).await,
+        (&Method::GET, Route::Space) => call(daemon.space()).await,
         (&Method::GET, Route::Exposition) => match run(daemon.metrics()).await {
             Ok(metrics) => return respond(StatusCode::OK, exposition::CONTENT_TYPE, exposition(&metrics)),
             Err(error) => Err(error),
@@ -221,14 +224,6 @@ async fn body<T: DeserializeOwned>(request: Request<Incoming>, limits: Limits) -
     serde_json::from_slice(text).map_err(|error| {
         ApiError::new(ErrorKind::Invalid, format!("the body is not what is expected: {error}"))
     })
-}
-
-fn not_allowed(path: &str, method: &Method, route: &Route) -> Response<Full<Bytes>> {
-    let allowed = route.allowed();
-    let message = format!("{path} does not take {method}, only {allowed}");
-    let mut response = failure(&ApiError::new(ErrorKind::MethodNotAllowed, message));
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    response
 }
 
 fn failure(error: &ApiError) -> Response<Full<Bytes>> {

@@ -114,6 +114,10 @@ impl Daemon for Fake {
         fail(ErrorKind::Invalid, "not alone")
     }
 
+    fn space(self: Arc<Self>) -> Answer<api::Space> {
+        fail(ErrorKind::Unavailable, "not measured")
+    }
+
     fn open(self: Arc<Self>, _name: String, request: api::OpenVolume) -> Answer<api::Opened> {
         assert_eq!(request.discard_after, Some(7));
         fail(ErrorKind::Damaged, "still damaged")

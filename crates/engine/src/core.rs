@@ -9,3 +9,6 @@ pub mod heads;
 pub mod kept;
 pub mod map;
 pub mod policy;
+pub mod slots;
+pub mod space;
+pub mod victims;

@@ -4,6 +4,7 @@ mod fork;
 mod group;
 mod reclaim;
 mod rewind;
+mod space;
 mod visit;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -26,6 +26,7 @@ pub mod reclaim;
 pub mod recover;
 mod seal;
 mod segment_ids;
+pub mod space;
 #[cfg(test)]
 mod testing;
 pub mod upload;

@@ -2,10 +2,11 @@
 //! round ([`released`]). Segments and packs go in a round, with grace ([`round`]).
 
 mod mark;
+pub mod plan;
 mod released;
 pub mod round;
 mod uses;
-mod waiting;
+pub(crate) mod waiting;
 
 use std::collections::BTreeMap;
 

@@ -4,6 +4,7 @@ mod check;
 mod config;
 mod diff;
 mod doctor;
+mod du;
 mod export;
 mod fork;
 mod import;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Metrics(metrics::Args),
     /// Verify every object and address that volumes can reach
     Check(check::Args),
+    /// Say how much of the pool is whose, and what could come back
+    Du(du::Args),
     /// Delete what nothing in the pool reaches any more
     Reclaim(reclaim::Args),
     /// Ask a store for everything that Esker relies on
@@ -84,6 +87,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(args).await,
         Command::Metrics(args) => metrics::run(args).await,
         Command::Check(args) => check::run(args).await,
+        Command::Du(args) => du::run(args).await,
         Command::Reclaim(args) => reclaim::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,

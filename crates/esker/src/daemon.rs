@@ -5,6 +5,7 @@ mod fork;
 mod history;
 mod metrics;
 mod reclaim;
+pub(crate) mod space;
 
 use std::{
     collections::BTreeMap,
@@ -339,6 +340,10 @@ impl esker_control::Daemon for Daemon {
 
     fn reclaim(self: Arc<Self>, request: api::ReclaimPool) -> Answer<api::Reclaimed> {
         Box::pin(async move { self.reclaim_asked(request).await })
+    }
+
+    fn space(self: Arc<Self>) -> Answer<api::Space> {
+        Box::pin(self.space_now())
     }
 
     fn open(self: Arc<Self>, name: String, request: api::OpenVolume) -> Answer<api::Opened> {

@@ -82,6 +82,10 @@ pub enum Bug {
     MemberBornAlone,
     /// W12: a member of a group is buried without the others.
     MemberBuriedAlone,
+    /// R5: a slot that two roots reach counts as dead.
+    SharedSlotDead,
+    /// What a tail names and no page does counts as dead.
+    TailNotCounted,
     /// FLUSH does not sync.
     SyncSkipped,
     /// A write is acknowledged before it is in the log.

@@ -10,6 +10,7 @@ mod owners;
 mod pieces;
 mod reclaim;
 mod resize;
+mod space;
 mod store;
 mod weather;
 mod zombies;
@@ -41,6 +42,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(crowded::all());
     all.extend(reclaim::all());
     all.extend(history::all());
+    all.extend(space::all());
     all.extend(weather::all());
     all.extend(cache::all());
     all.extend(forks::all());

@@ -245,6 +245,16 @@ fn r13_an_unreadable_root_is_passed_over() {
 }
 
 #[test]
+fn r5_a_slot_of_two_roots_counts_as_dead() {
+    caught_by(Bug::SharedSlotDead, "count-shared", "counts less");
+}
+
+#[test]
+fn a_tail_is_not_counted() {
+    caught_by(Bug::TailNotCounted, "count-tail", "counts less");
+}
+
+#[test]
 fn a_flush_does_not_sync() {
     caught(Bug::SyncSkipped, "writes");
 }

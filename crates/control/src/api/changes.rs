@@ -92,6 +92,15 @@ pub struct Reclaimed {
     /// Forks and snapshots that were never finished, and never will be.
     #[serde(default)]
     pub buried: u64,
+    /// How much of what is stored lives, in per cent: blocks of segments that are not dead as a whole.
+    #[serde(default)]
+    pub live_percent: u64,
+    /// Dead blocks of segments that live on.
+    #[serde(default)]
+    pub dead_inside: Objects,
+    /// Why each segment stays; where it was only looked.
+    #[serde(default)]
+    pub why: Option<super::Reasons>,
 }
 
 /// Asks for a volume to be served.

@@ -1,8 +1,13 @@
 //! Many pages at once, for somebody who looks at each once: neighbours in a pack come in one GET, and none is cached.
+//! Indexes for the same one.
+
+use std::sync::Arc;
 
 use esker_format::{
+    ids::SegmentId,
     names,
     page::{PAGE_BYTES_MAX, Page, PageRef, decode_page},
+    segment::SegmentIndex,
 };
 use esker_io::Range;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -26,6 +31,14 @@ impl Fetcher {
         pages.sort_by_key(|(at, _)| *at);
         assert_eq!(pages.len(), wanted.len(), "one page a reference");
         Ok(pages.into_iter().map(|(_, page)| page).collect())
+    }
+
+    /// A segment's index, which pushes none out of the memory that reads need.
+    pub(crate) async fn index_once(&self, id: SegmentId) -> Result<Arc<SegmentIndex>> {
+        match self.indexes.get(&id) {
+            Some(opened) => Ok(opened.index),
+            None => Ok(self.open_segment(id).await?.index),
+        }
     }
 
     /// Reads some that lie close together: their numbers, by offset.

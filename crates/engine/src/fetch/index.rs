@@ -72,7 +72,7 @@ impl Fetcher {
         }
     }
 
-    async fn open_segment(&self, id: SegmentId) -> Result<Opened> {
+    pub(super) async fn open_segment(&self, id: SegmentId) -> Result<Opened> {
         if let Some(opened) = self.kept_index(id).await {
             return Ok(opened);
         }

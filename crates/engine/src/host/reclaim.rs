@@ -8,19 +8,23 @@ use super::Host;
 use crate::{
     Result,
     permits::Permits,
-    reclaim::round::{Options, Report, Round},
+    reclaim::{
+        plan::Known,
+        round::{Options, Report, Round},
+    },
 };
 
 /// What is kept between rounds.
 pub(super) struct Rounds {
-    turn: Permits,
+    pub(super) turn: Permits,
     /// When the last one began, by the monotonic clock.
-    last: Mutex<Option<Duration>>,
+    pub(super) last: Mutex<Option<Duration>>,
+    known: Known,
 }
 
 impl Default for Rounds {
     fn default() -> Self {
-        Self { turn: Permits::new(1), last: Mutex::new(None) }
+        Self { turn: Permits::new(1), last: Mutex::new(None), known: Known::default() }
     }
 }
 
@@ -31,7 +35,8 @@ impl Host {
         let (pool, since) = (&*self.pool, *self.rounds.last.lock());
         let began = pool.world().clock.monotonic();
         let stop = || self.stopping.load(Ordering::Acquire);
-        let round = Round { pool, run: self.owner.run, options, since, stop: &stop, progress };
+        let known = &self.rounds.known;
+        let round = Round { pool, run: self.owner.run, options, since, known, stop: &stop, progress };
         let outcome = round.run().await;
         if !options.dry_run {
             // One that failed may have written its list; if not, some time is not counted.

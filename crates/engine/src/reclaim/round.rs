@@ -47,6 +47,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{
     mark::{Listed, Mark},
+    plan::{self, Known, Planned},
     released, waiting,
 };
 use crate::{
@@ -94,12 +95,13 @@ pub struct Class {
 }
 
 impl Class {
-    fn add(&mut self, bytes: u64) {
+    pub(crate) fn add(&mut self, bytes: u64) {
         self.objects += 1;
         self.bytes += bytes;
     }
 
-    fn of<'a>(dead: impl IntoIterator<Item = &'a Dead>) -> Class {
+    /// Those of dead objects.
+    pub fn of<'a>(dead: impl IntoIterator<Item = &'a Dead>) -> Class {
         let mut class = Class::default();
         dead.into_iter().for_each(|dead| class.add(dead.bytes));
         class
@@ -133,6 +135,8 @@ pub struct Report {
     pub next_expiry: Option<Duration>,
     /// Forks and snapshots that were never finished, and never will be.
     pub buried: u64,
+    /// What is to be done about segments that are partly dead.
+    pub planned: Planned,
 }
 
 /// Who makes a round.
@@ -145,6 +149,8 @@ pub struct Round<'a> {
     pub options: Options,
     /// When this run's last round was, by the monotonic clock.
     pub since: Option<Duration>,
+    /// What its rounds have learnt of segments.
+    pub(crate) known: &'a Known,
     /// Asked now and then; the round ends early.
     pub stop: &'a (dyn Fn() -> bool + Sync),
     /// Is told how much of how much is deleted.
@@ -164,7 +170,7 @@ impl Round<'_> {
         let (mark, in_flight) = self.mark(&mut report).await?;
         let mut dead = BTreeMap::new();
         for (object, bytes) in &listed {
-            if mark.reached.contains(object) {
+            if mark.reaches(*object) {
                 report.live.add(*bytes);
             } else if in_flight.contains_key(object) {
                 report.in_flight.add(*bytes);
@@ -183,6 +189,7 @@ impl Round<'_> {
         report.due = Class::of(&verdict.due);
         let next = verdict.waiting.iter().map(|dead| grace_ms.saturating_sub(dead.for_ms)).min();
         report.next_due = next.map(Duration::from_millis);
+        report.planned = plan::decide(self.pool, self.known, &listed, &mark, &in_flight, self.stop).await;
         if self.options.dry_run {
             return Ok(report);
         }
@@ -244,7 +251,7 @@ impl Round<'_> {
                     "the round was told to stop while it marked; nothing was deleted".into(),
                 ));
             }
-            mark.add(self.pool, &heads).await?;
+            mark.add(self.pool, &heads, self.run).await?;
             if planted(Bug::MarkNotListed) {
                 return Ok((mark, in_flight));
             }

@@ -15,7 +15,7 @@ const DIRECTORY: &str = "reclaim";
 const FILE_BYTES_MAX: u64 = 128 << 20;
 
 /// The list that the last round left. One that was cut off while it was written gives way to the one before.
-pub(super) fn load(world: &World, pool: PoolId) -> Option<WaitingList> {
+pub(crate) fn load(world: &World, pool: PoolId) -> Option<WaitingList> {
     let numbers = numbers(&*world.disk).ok()?;
     numbers.into_iter().rev().find_map(|number| {
         let list = read(world, pool, number);
@@ -54,7 +54,7 @@ pub(super) fn save(world: &World, list: &WaitingList) -> Result<()> {
 
 /// How long it is since the round that wrote `list`. `since` is known where that was in this run; else clocks are
 /// asked, and believed for no more than half of the grace, so that one that jumps ends no grace by itself.
-pub(super) fn elapsed(
+pub(crate) fn elapsed(
     world: &World,
     list: &WaitingList,
     since: Option<Duration>,

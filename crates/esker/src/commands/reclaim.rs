@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use esker_control::api::{Objects, ReclaimPool, Reclaimed};
+use esker_control::api::{Objects, Reasons, ReclaimPool, Reclaimed};
 
 use super::serve::Settings;
 use crate::{
@@ -14,10 +14,13 @@ use crate::{
     size, time,
 };
 
+/// Segments that are shown one by one.
+const SEGMENTS_SHOWN: usize = 20;
+
 /// Options.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Look only: say what lives, what waits and until when, and what would be deleted
+    /// Look only: say what lives, what waits and until when, what would be deleted, and why every segment stays
     #[arg(long)]
     dry_run: bool,
     /// Delete however much of the pool it is
@@ -74,6 +77,11 @@ fn text(report: &Reclaimed) -> String {
     table.fact("volumes", report.volumes);
     table.fact("roots", format!("{}, with {} pages", report.roots, report.pages));
     table.fact("live", format!("{}: a head or a reader reaches them", show(&report.live)));
+    let inside = size::show(report.dead_inside.bytes);
+    table.fact(
+        "live share",
+        format!("{} %: {inside} of blocks are dead in segments that live", report.live_percent),
+    );
     table.fact("in flight", format!("{}: uploaded, not committed yet", show(&report.in_flight)));
     let next =
         report.next_due_ms.map(|ms| format!(", the next for {} more", time::show(Duration::from_millis(ms))));
@@ -94,5 +102,47 @@ fn text(report: &Reclaimed) -> String {
             ),
         );
     }
-    table.text()
+    let why = report.why.as_ref().map(why).unwrap_or_default();
+    table.text() + &why
+}
+
+/// Segments by what keeps them, and the largest ones.
+fn why(reasons: &Reasons) -> String {
+    if reasons.segments.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::with_head(["SEGMENTS", "STORED", "DEAD", "WHY"]);
+    for sum in &reasons.reasons {
+        let (count, bytes) = (sum.segments.objects.to_string(), size::show(sum.segments.bytes));
+        let meaning = meaning(&sum.reason);
+        table.row([count, bytes, size::show(sum.dead_bytes), format!("{}: {meaning}", sum.reason)]);
+    }
+    let mut text = format!("\n{}\n", table.text());
+    let mut table = Table::with_head(["SEGMENT", "STORED", "SLOTS", "LIVE", "WHY"]);
+    for segment in reasons.segments.iter().take(SEGMENTS_SHOWN) {
+        let (slots, live) = (segment.slots.to_string(), segment.live.to_string());
+        table.row([segment.object.clone(), size::show(segment.bytes), slots, live, segment.reason.clone()]);
+    }
+    text.push_str(&table.text());
+    let more = (reasons.segments.len().saturating_sub(SEGMENTS_SHOWN)) as u64 + reasons.left_out;
+    if more > 0 {
+        text.push_str(&format!("… and {more} smaller ones: --json names them\n"));
+    }
+    text
+}
+
+/// What a reason means; one that a newer daemon gives speaks for itself.
+fn meaning(reason: &str) -> &'static str {
+    match reason {
+        "dead" => "nothing reaches it, it goes after the grace",
+        "unreadable" => "its index cannot be read, it is left alone",
+        "in flight" => "no head names it yet",
+        "tail" => "a head names it in its tail, and so it stays until that is in pages or the head is gone",
+        "full" => "almost all of it lives",
+        "enough" => "enough of the pool lives",
+        "bound" => "the round does enough without it",
+        "rewrite" => "worth writing its live blocks once more",
+        "reseal" => "almost empty, worth sealing its blocks anew",
+        _ => "",
+    }
 }

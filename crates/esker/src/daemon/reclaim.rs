@@ -8,11 +8,15 @@ use std::{
 use esker_control::{ApiError, api};
 use esker_engine::{
     EngineError,
+    core::victims::Share,
     reclaim::round::{Class, Options, Report},
 };
 use esker_io::{Random, SystemRandom};
 
-use super::Daemon;
+use super::{
+    Daemon,
+    space::{objects, reasons},
+};
 use crate::errors;
 
 /// The first round is made no later than this after the start.
@@ -30,6 +34,10 @@ pub(crate) struct Totals {
     pub(crate) deleted: Class,
     /// Dead after the last round, and not deleted yet.
     pub(crate) waiting: Class,
+    /// How much lived in the last round.
+    pub(crate) share: Share,
+    /// Dead in segments that live on.
+    pub(crate) dead_inside: Class,
 }
 
 impl Daemon {
@@ -55,6 +63,8 @@ impl Daemon {
                     objects: report.waiting.objects + report.due.objects,
                     bytes: report.waiting.bytes + report.due.bytes,
                 };
+                totals.share = report.planned.plan.now;
+                totals.dead_inside = report.planned.dead_inside();
             }
         }
         drop(inside);
@@ -113,7 +123,6 @@ fn jittered(period: Duration) -> Duration {
 }
 
 fn told(report: &Report, grace: Duration, dry_run: bool) -> api::Reclaimed {
-    let objects = |class: Class| api::Objects { objects: class.objects, bytes: class.bytes };
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     api::Reclaimed {
         dry_run,
@@ -130,5 +139,8 @@ fn told(report: &Report, grace: Duration, dry_run: bool) -> api::Reclaimed {
         heads_deleted: report.heads_deleted,
         next_expiry_ms: report.next_expiry.map(ms),
         buried: report.buried,
+        live_percent: report.planned.plan.now.percent(),
+        dead_inside: objects(report.planned.dead_inside()),
+        why: dry_run.then(|| reasons(&report.planned)),
     }
 }

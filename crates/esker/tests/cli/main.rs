@@ -13,4 +13,5 @@ mod objects;
 mod reclaim;
 mod serving;
 mod snapshots;
+mod space;
 mod weather;

@@ -35,7 +35,7 @@ struct Arguments {
 /// The steps of a family's life.
 const FAMILY_STEPS: u64 = 100;
 
-const BUGS: [Bug; 23] = [
+const BUGS: [Bug; 25] = [
     Bug::ClaimDeleted,
     Bug::ClaimNotListed,
     Bug::StrayBelieved,
@@ -59,6 +59,8 @@ const BUGS: [Bug; 23] = [
     Bug::NeverHedged,
     Bug::NoSpaceIsDone,
     Bug::SyncRetried,
+    Bug::SharedSlotDead,
+    Bug::TailNotCounted,
 ];
 
 fn main() -> ExitCode {

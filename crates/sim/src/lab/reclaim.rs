@@ -1,24 +1,37 @@
 //! Rounds of reclaim, and what must hold of the pool whatever they do: worked out here anew, without the engine's mark.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use esker_engine::{
     EngineError, checkpoint,
-    core::fold::Place,
+    core::{fold::Place, victims::Reason},
     host::Host as Engine,
     pool::Pool,
     reclaim::round::{Options, Report},
+    space,
     volume::Volume,
 };
 use esker_format::{
     Bulk, Page,
-    address::AddressKind,
+    address::{Address, AddressKind},
     head::{Head, HeadKind},
+    ids::SegmentId,
     names,
 };
 
 use super::{CACHE_BYTES, Lab, Outcome, VOLUME, open::spawner, violation};
 use crate::Task;
+
+/// What heads reach.
+#[derive(Default)]
+struct Reached {
+    objects: BTreeSet<Bulk>,
+    slots: BTreeMap<SegmentId, BTreeSet<u32>>,
+}
 
 /// What came of a round.
 type Round = Task<Result<Report, EngineError>>;
@@ -35,6 +48,10 @@ impl Lab {
         self.reclaims = true;
         let grace = Duration::from_millis(grace_ms);
         let options = Options { grace, force: false, dry_run: false, gently: true };
+        self.begin_round(site, engine, options)
+    }
+
+    fn begin_round(&mut self, site: usize, engine: Arc<Engine>, options: Options) -> Round {
         self.sites[site].host.spawn("reclaim", async move { engine.reclaim(options, &|_, _| ()).await })
     }
 
@@ -43,7 +60,56 @@ impl Lab {
         let round = self.begin_reclaim(site, grace_ms);
         let outcome = self.wait(round)?;
         self.check_roots()?;
+        if let Ok(report) = &outcome {
+            self.check_counts(report)?;
+        }
         Ok(outcome)
+    }
+
+    /// Looks what a round would do, and deletes nothing. What it counts is right, and so is what the pool takes.
+    pub fn look(&mut self, site: usize) -> Outcome<Report> {
+        let options = Options { grace: Duration::ZERO, force: false, dry_run: true, gently: true };
+        let engine = self.engine(site);
+        let round = self.begin_round(site, engine.clone(), options);
+        let report = self.wait(round)?.map_err(|error| violation(format!("a look fails: {error}")))?;
+        self.check_counts(&report)?;
+        let measuring = async move { engine.space(Duration::ZERO, &|_, _| ()).await };
+        let measured = self.sites[site].host.spawn("measure", measuring);
+        let (measured, _): (space::Space, _) = self.wait(measured)?.map_err(violation)?;
+        let volumes: u64 = measured.volumes.iter().map(|volume| volume.exclusive_bytes).sum();
+        if measured.sum_bytes() != measured.stored.bytes || volumes != measured.exclusive_bytes {
+            return Err(violation(format!("what the pool takes does not add up: {measured:?}")));
+        }
+        Ok(report)
+    }
+
+    /// No slot that a head reaches counts as dead. What came after the round is in segments that were in flight then.
+    fn check_counts(&mut self, report: &Report) -> Outcome {
+        let reached = self.reached()?;
+        let planned = &report.planned;
+        for verdict in planned.plan.verdicts.iter().filter(|verdict| verdict.reason != Reason::InFlight) {
+            let slots = reached.slots.get(&verdict.segment).map_or(0, BTreeSet::len);
+            if slots as u64 > u64::from(verdict.live) {
+                return Err(violation(format!(
+                    "heads reach {slots} slots, and a round counts less: {verdict:?}"
+                )));
+            }
+        }
+        for victim in planned.bundles.iter().flatten().chain(&planned.reseals) {
+            let kept = |slot: &u32| {
+                victim
+                    .live
+                    .iter()
+                    .any(|(first, count)| (u32::from(*first)..u32::from(*first) + count).contains(slot))
+            };
+            let slots = reached.slots.get(&victim.segment);
+            if let Some(slot) = slots.into_iter().flatten().find(|slot| !kept(slot)) {
+                return Err(violation(format!(
+                    "a head reaches slot {slot}, which a rewrite drops: {victim:?}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Makes a round.
@@ -94,7 +160,7 @@ impl Lab {
 
     /// Nothing is there that no head reaches (I7).
     pub fn check_no_garbage(&mut self) -> Outcome {
-        let reached = self.reached()?;
+        let reached: BTreeSet<String> = self.reached()?.objects.iter().map(Bulk::name).collect();
         let store = self.machine.store();
         let stored = [names::segments(), names::packs()].into_iter().flat_map(|prefix| store.names(&prefix));
         match stored.into_iter().find(|name| !reached.contains(name)) {
@@ -103,8 +169,8 @@ impl Lab {
         }
     }
 
-    /// The names of all that heads reach; each is opened.
-    fn reached(&mut self) -> Outcome<BTreeSet<String>> {
+    /// All that heads reach; each object is opened.
+    fn reached(&mut self) -> Outcome<Reached> {
         let heads: Vec<String> = self.head_names();
         let store = self.machine.store();
         let read = |name: &String| {
@@ -117,42 +183,53 @@ impl Lab {
             heads.iter().filter(|head| head.kind != HeadKind::Unborn).map(|head| head.volume).collect();
         let roots: Vec<Head> = heads.into_iter().filter(|head| !gone.contains(&head.volume)).collect();
         self.audit(async move |pool: Arc<Pool>| {
-            let mut reached = BTreeSet::new();
+            let mut reached = Reached::default();
             for head in roots {
                 let name = names::head(head.volume, head.number);
-                let below = below(&pool, &head).await;
+                let below = reached.below(&pool, &head).await;
                 // Nobody can rely on what is not born; as long as it can be read it is a root (rule R6).
                 if below.is_err() && !born.contains(&head.volume) {
                     continue;
                 }
-                reached.extend(below.map_err(|error| format!("head {name} cannot be read: {error}"))?);
+                below.map_err(|error| format!("head {name} cannot be read: {error}"))?;
             }
-            Ok(reached.iter().map(Bulk::name).collect())
+            Ok(reached)
         })
     }
 }
 
-async fn below(pool: &Pool, head: &Head) -> Result<BTreeSet<Bulk>, EngineError> {
-    let mut reached: BTreeSet<Bulk> = head.tail.iter().map(|segment| Bulk::Segment(segment.id)).collect();
-    if let Some(root) = head.root {
-        reached.insert(Bulk::Pack(root.pack));
-        let blocks = head.size_bytes / esker_format::BLOCK_BYTES as u64;
-        let found = |_: Place, page: &Page| match page {
-            Page::Leaf(runs) => reached.extend(runs.iter().filter_map(|run| match run.address.kind() {
-                AddressKind::Segment(id, _) => Some(Bulk::Segment(id)),
-                _ => None,
-            })),
-            Page::Inner(children) => reached.extend(children.iter().filter_map(|(_, child)| match child {
-                esker_format::Child::Page(reference) => Some(Bulk::Pack(reference.pack)),
-                esker_format::Child::Zero => None,
-            })),
-        };
-        checkpoint::load(pool.fetcher(), root, blocks, &(0..blocks), found).await?;
-    }
-    for object in &reached {
-        if let Bulk::Segment(id) = object {
+impl Reached {
+    async fn below(&mut self, pool: &Pool, head: &Head) -> Result<(), EngineError> {
+        for segment in &head.tail {
+            let index = pool.fetcher().index(segment.id, None).await?;
+            self.objects.insert(Bulk::Segment(segment.id));
+            index.runs.iter().for_each(|run| self.slots(run.address(segment.id), run.blocks));
+        }
+        if let Some(root) = head.root {
+            self.objects.insert(Bulk::Pack(root.pack));
+            let blocks = head.size_bytes / esker_format::BLOCK_BYTES as u64;
+            let found = |_: Place, page: &Page| match page {
+                Page::Leaf(runs) => runs.iter().for_each(|run| self.slots(run.address, run.blocks.into())),
+                Page::Inner(children) => {
+                    self.objects.extend(children.iter().filter_map(|(_, child)| match child {
+                        esker_format::Child::Page(reference) => Some(Bulk::Pack(reference.pack)),
+                        esker_format::Child::Zero => None,
+                    }))
+                }
+            };
+            checkpoint::load(pool.fetcher(), root, blocks, &(0..blocks), found).await?;
+        }
+        for id in self.slots.keys() {
             pool.fetcher().index(*id, None).await?;
         }
+        Ok(())
     }
-    Ok(reached)
+
+    fn slots(&mut self, first: Address, blocks: u64) {
+        if let AddressKind::Segment(id, slot) = first.kind() {
+            let slot = u32::from(slot);
+            self.objects.insert(Bulk::Segment(id));
+            self.slots.entry(id).or_default().extend(slot..slot + blocks as u32);
+        }
+    }
 }

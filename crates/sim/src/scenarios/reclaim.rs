@@ -36,7 +36,7 @@ fn one_head() -> Setup {
 }
 
 /// Writes, commits, and folds everything into pages.
-fn checkpoint(lab: &mut Lab, round: u64) -> Outcome {
+pub(super) fn checkpoint(lab: &mut Lab, round: u64) -> Outcome {
     lab.write(round % 5, 4)?;
     lab.run_ms(1_200)?;
     let blocks = lab.blocks();

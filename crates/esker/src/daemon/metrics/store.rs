@@ -1,5 +1,7 @@
 //! The daemon itself, its requests to the store, and what it deletes there.
 
+use esker_engine::core::victims::Share;
+
 use super::*;
 
 pub(super) const METRICS: &[Metric] = &[
@@ -99,4 +101,22 @@ pub(super) const METRICS: &[Metric] = &[
         "Size of what is dead and was not deleted by the last round",
         |look| one(look.reclaim.waiting.bytes as f64),
     ),
+    metric(
+        "esker_reclaim_reclaimable_bytes",
+        Gauge,
+        &[],
+        "Size of dead blocks in segments that live on, as the last round found it",
+        |look| one(look.reclaim.dead_inside.bytes as f64),
+    ),
+    metric(
+        "esker_reclaim_live_ratio",
+        Gauge,
+        &[],
+        "Live share of the segments that are not dead as a whole, as the last round found it; 1 before that",
+        |look| one(live(look.reclaim.share)),
+    ),
 ];
+
+fn live(share: Share) -> f64 {
+    if share.stored_bytes == 0 { 1.0 } else { share.live_bytes as f64 / share.stored_bytes as f64 }
+}

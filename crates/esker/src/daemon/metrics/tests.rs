@@ -1,6 +1,6 @@
 //! Numbers end up under their names, and the document has the same names.
 
-use esker_engine::reclaim::round::Class;
+use esker_engine::{core::victims::Share, reclaim::round::Class};
 
 use super::*;
 
@@ -20,6 +20,8 @@ fn look() -> Look {
             failed: 1,
             deleted: Class { objects: 4, bytes: 400 },
             waiting: Class { objects: 5, bytes: 500 },
+            share: Share { live_bytes: 3, stored_bytes: 4 },
+            dead_inside: Class { objects: 6, bytes: 600 },
         },
         dirty_bytes: 7,
         dirty_bytes_max: 8,
@@ -58,6 +60,8 @@ fn numbers_are_under_their_names() {
         ("esker_uptime_seconds", &[][..], 1.5),
         ("esker_store_requests_total", &[("kind", "put")], 2e6),
         ("esker_store_requests_total", &[("kind", "delete")], 4.0),
+        ("esker_reclaim_reclaimable_bytes", &[], 600.0),
+        ("esker_reclaim_live_ratio", &[], 0.75),
         ("esker_store_cost_usd_total", &[("kind", "put")], 10.0),
         ("esker_store_cost_usd_total", &[("kind", "get")], 0.4),
         ("esker_store_cost_usd_total", &[("kind", "list")], 15.0),

@@ -1,0 +1,215 @@
+//! How much of the store is whose. Reads, and changes nothing.
+//!
+//! ```text
+//! stored, by LIST ─┬─ segments ─┬─ slots ─┬─ held by one volume: its newest head, or only older ones
+//!                  │            │         ├─ held by several
+//!                  │            │         └─ held by nobody, beside slots that are
+//!                  │            └─ header, index and trailer
+//!                  ├─ packs of pages
+//!                  ├─ objects in flight, and dead ones
+//!                  └─ records: heads, names and all that is small
+//! ```
+//! 1. LIST everything; only what is listed here is counted. What is written later is not, though it may be reached.
+//! 2. Note what is in flight, then LIST the heads: as in a round of reclaim.
+//! 3. Walk from all heads of one volume after the other, the newest first ([`walk`]): whose each page and slot is.
+//! 4. Add up. Each byte of step 1 is in one line of the answer.
+//!
+//! Memory for a TiB of blocks: 64 MiB for what slots take, 80 bytes a page, so 10 MiB, and 250 bytes for each segment
+//! with its set of slots, 8 MiB. Where blocks were overwritten one by one, a set takes up to a bit for each slot: 32 MiB
+//! more for each volume that holds such slots alone. Besides, the runs of one tail at a time.
+
+mod mapped;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use esker_format::{
+    BLOCK_BYTES, Bulk,
+    head::{Head, HeadKind},
+    ids::VolumeId,
+    names::{self, ObjectName},
+};
+use futures_util::{StreamExt, stream};
+
+use self::walk::Walk;
+use crate::{
+    EngineError, Result,
+    core::space::{Holder, Sums},
+    pool::Pool,
+    reclaim::round::Class,
+};
+
+/// Heads that are read at once.
+const HEADS_AT_ONCE: usize = 16;
+
+/// What one volume takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeSpace {
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// Its id.
+    pub volume: VolumeId,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Blocks of it that hold data, in segments.
+    pub mapped_bytes: u64,
+    /// Stored bytes that its newest head reaches.
+    pub referenced_bytes: u64,
+    /// Of these, what others reach too.
+    pub shared_bytes: u64,
+    /// Stored bytes that nobody else reaches: what comes back when it is deleted.
+    pub exclusive_bytes: u64,
+    /// Of these, what only its older heads reach.
+    pub history_bytes: u64,
+}
+
+/// What a pool takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Space {
+    /// By name.
+    pub volumes: Vec<VolumeSpace>,
+    /// Everything, as the store lists it.
+    pub stored: Class,
+    /// Slots that one volume holds.
+    pub exclusive_bytes: u64,
+    /// Slots that several hold.
+    pub shared_bytes: u64,
+    /// Slots that nobody holds, in segments of which somebody holds others.
+    pub dead_bytes: u64,
+    /// Headers, indexes and trailers of segments that live.
+    pub index_bytes: u64,
+    /// Packs that live, each as a whole.
+    pub pages: Class,
+    /// Uploaded, and not committed yet.
+    pub in_flight: Class,
+    /// Dead segments and packs.
+    pub gone: BTreeMap<Bulk, u64>,
+    /// Everything else.
+    pub records: Class,
+}
+
+impl Space {
+    /// Slots that anybody holds.
+    pub fn live_bytes(&self) -> u64 {
+        self.exclusive_bytes + self.shared_bytes
+    }
+
+    /// All lines together: as much as is stored.
+    pub fn sum_bytes(&self) -> u64 {
+        let gone: u64 = self.gone.values().sum();
+        let whole = [self.pages, self.in_flight, self.records].iter().map(|class| class.bytes).sum::<u64>();
+        self.live_bytes() + self.dead_bytes + self.index_bytes + whole + gone
+    }
+}
+
+/// The heads to count from.
+struct Roots {
+    newest: Head,
+    older: Vec<Head>,
+}
+
+/// Measures a pool. `progress` gets (segments looked at, segments stored).
+///
+/// # Errors
+/// A head, a page or an index cannot be read. Nothing is said then: figures with a hole would be wrong ones.
+pub async fn measure(pool: &Pool, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Space> {
+    let (listed, mut space) = list(pool).await?;
+    let in_flight: BTreeSet<Bulk> = pool.uses().in_flight().into_iter().collect();
+    let names: BTreeMap<VolumeId, String> =
+        pool.names().await?.into_iter().map(|named| (named.volume, named.name)).collect();
+    let mut walk = Walk::new(pool, &listed, progress);
+    for volume in volumes(pool).await? {
+        let Some(roots) = roots(pool, volume).await? else { continue };
+        let number = space.volumes.len() as u32;
+        let (mapped, referenced_bytes) = walk.volume(number, &roots.newest, &roots.older).await?;
+        space.volumes.push(VolumeSpace {
+            name: names.get(&volume).cloned(),
+            volume,
+            size_bytes: roots.newest.size_bytes,
+            mapped_bytes: mapped * BLOCK_BYTES as u64,
+            referenced_bytes,
+            // Known when all are walked.
+            shared_bytes: 0,
+            exclusive_bytes: 0,
+            history_bytes: 0,
+        });
+    }
+    let sums = walk.sums()?;
+    share_out(&mut space, &sums);
+    for (object, bytes) in &listed {
+        match object {
+            Bulk::Pack(_) if walk.reaches(*object) => space.pages.add(*bytes),
+            Bulk::Segment(id) if walk.reaches(*object) => space.index_bytes += bytes - walk.slots_bytes(*id),
+            object if in_flight.contains(object) => space.in_flight.add(*bytes),
+            object => drop(space.gone.insert(*object, *bytes)),
+        }
+    }
+    progress(listed.len() as u64, listed.len() as u64);
+    assert_eq!(space.sum_bytes(), space.stored.bytes, "each byte is in one line");
+    Ok(space)
+}
+
+/// Step 1: segments and packs; everything else is counted at once.
+async fn list(pool: &Pool) -> Result<(BTreeMap<Bulk, u64>, Space)> {
+    let (mut listed, mut space) = (BTreeMap::new(), Space::default());
+    for object in pool.fetcher().list("").await? {
+        space.stored.add(object.bytes);
+        match names::parse(&object.name) {
+            Some(ObjectName::Segment(id)) => drop(listed.insert(Bulk::Segment(id), object.bytes)),
+            Some(ObjectName::Pack(id)) => drop(listed.insert(Bulk::Pack(id), object.bytes)),
+            _ => space.records.add(object.bytes),
+        }
+    }
+    Ok((listed, space))
+}
+
+/// Every volume that has a head.
+async fn volumes(pool: &Pool) -> Result<BTreeSet<VolumeId>> {
+    let listed = pool.fetcher().list(&names::volumes()).await?;
+    let volume = |name: &str| match names::parse(name) {
+        Some(ObjectName::Head { volume, .. }) => Some(volume),
+        _ => None,
+    };
+    Ok(listed.iter().filter_map(|object| volume(&object.name)).collect())
+}
+
+/// The heads of a volume, and what is open of it here for reading; `None` when it is deleted.
+async fn roots(pool: &Pool, volume: VolumeId) -> Result<Option<Roots>> {
+    let newest = match pool.newest_head(volume).await {
+        Err(EngineError::NotFound(_)) => return Ok(None),
+        newest => newest?,
+    };
+    let readers = pool.uses().read().into_iter().filter(|head| head.volume == volume);
+    let mut older: Vec<Head> = readers.map(|head| Head::clone(&head)).collect();
+    // Rule H6: of a deleted volume nothing is a root.
+    if newest.head.kind == HeadKind::Deleted {
+        let reader = older.pop();
+        return Ok(reader.map(|newest| Roots { newest, older }));
+    }
+    let numbers = newest.numbers.iter().rev().filter(|number| **number != newest.head.number);
+    let reads: Vec<_> = numbers.map(|number| pool.head(volume, *number)).collect();
+    let mut reads = stream::iter(reads).buffered(HEADS_AT_ONCE);
+    while let Some(head) = reads.next().await {
+        // One that goes while we look was thinned by its owner.
+        older.extend(head?.map(|head| Head { piece: Vec::new(), ..head }));
+    }
+    Ok(Some(Roots { newest: newest.head, older }))
+}
+
+/// What each volume has of the sums, which know it by its place.
+fn share_out(space: &mut Space, sums: &Sums) {
+    for (volume, number) in space.volumes.iter_mut().zip(0..) {
+        let own = sums.of(Holder::Newest(number));
+        volume.history_bytes = sums.of(Holder::Older(number));
+        volume.exclusive_bytes = own + volume.history_bytes;
+        volume.shared_bytes = volume.referenced_bytes.saturating_sub(own);
+    }
+    space.shared_bytes = sums.of(Holder::Shared);
+    space.exclusive_bytes = sums.live() - space.shared_bytes;
+    space.dead_bytes = sums.dead;
+    space
+        .volumes
+        .sort_by(|a, b| (a.name.is_none(), &a.name, a.volume).cmp(&(b.name.is_none(), &b.name, b.volume)));
+}
