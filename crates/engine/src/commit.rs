@@ -9,6 +9,7 @@
 //! 1. LIST, GET the newest head and its predecessor: the state to go on from.
 //! 2. PUT the next number, create-only, settled: somebody else's head there means start again at 1.
 //! 3. LIST once more: a higher number means that the claim is void (rule H2), start again at 1.
+//!
 //! A claim says what the head before it says, but for who writes. One that rewinds the volume says what an older state said,
 //! of which a pin holds all that it names, and names a log that nobody has (rule H5).
 //!

@@ -13,7 +13,7 @@ pub use self::draw::Plan;
 use crate::{
     Prng,
     enumerate::LATE,
-    lab::{Lab, Outcome, Stop, violation},
+    lab::{Kept, Lab, Outcome, Stop, violation},
 };
 
 /// How long the store may take to have everything once nothing fails any more (I10).
@@ -32,6 +32,8 @@ pub struct Done {
     pub crashes: u64,
     /// Openings that succeeded.
     pub openings: u64,
+    /// How often the volume went back to a state from before.
+    pub rewinds: u64,
 }
 
 /// A seed that broke a rule.
@@ -71,14 +73,16 @@ pub fn run_plan(plan: &Plan) -> Result<Done, Box<Failure>> {
         // Of its own, so that what else is drawn stays the same with it and without.
         branches: Prng::new(plan.setup.seed ^ 0xb4a9),
         made: Vec::new(),
+        kept: None,
         operations: 0,
         crashes: 0,
         openings: 0,
+        rewinds: 0,
     };
     let outcome = history.safety().and_then(|()| history.liveness());
-    let History { lab, operations, crashes, openings, .. } = history;
+    let History { lab, operations, crashes, openings, rewinds, .. } = history;
     outcome.map_err(|stop| fail(operations, stop))?;
-    Ok(Done { digest: lab.machine().digest(), operations, crashes, openings })
+    Ok(Done { digest: lab.machine().digest(), operations, crashes, openings, rewinds })
 }
 
 /// One random history.
@@ -89,9 +93,12 @@ struct History {
     branches: Prng,
     /// The names of the snapshots and forks that were begun.
     made: Vec<String>,
+    /// A state to go back to.
+    kept: Option<Kept>,
     operations: u64,
     crashes: u64,
     openings: u64,
+    rewinds: u64,
 }
 
 impl History {
