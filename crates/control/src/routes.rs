@@ -84,6 +84,22 @@ impl Route {
     }
 }
 
+fn no_endpoint(path: &str) -> ApiError {
+    let message = format!(
+        "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, snapshots, \
+         groups, reclaim"
+    );
+    ApiError::new(ErrorKind::NotFound, message)
+}
+
+fn not_allowed(route: &Route, path: &str, method: &Method) -> Response<Full<Bytes>> {
+    let allowed = route.allowed();
+    let message = format!("{path} does not take {method}, only {allowed}");
+    let mut response = failure(&ApiError::new(ErrorKind::MethodNotAllowed, message));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
 /// Answers one request.
 pub(crate) async fn answer(
     daemon: Arc<dyn Daemon>,
@@ -92,10 +108,7 @@ pub(crate) async fn answer(
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else {
-        let message = format!(
-            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, snapshots, groups, reclaim"
-        );
-        return failure(&ApiError::new(ErrorKind::NotFound, message));
+        return failure(&no_endpoint(&path));
     };
     let method = request.method().clone();
     let answered = match (&method, &route) {
@@ -119,19 +132,16 @@ pub(crate) async fn answer(
         },
         (&Method::GET, Route::Snapshots) => call(daemon.snapshots()).await,
         (&Method::GET, Route::Groups) => call(daemon.groups()).await,
-        (&Method::POST, Route::Groups) => sent(request, limits, |wanted| daemon.group(wanted)).await,
-        (&Method::POST, Route::Snapshot(name)) => match body::<CreateSnapshot>(request, limits).await {
-            Ok(wanted) => call(daemon.snapshot(name.clone(), wanted)).await,
-            Err(error) => Err(error),
-        },
-        (&Method::POST, Route::Labels(name)) => match body::<LabelSnapshot>(request, limits).await {
-            Ok(wanted) => call(daemon.label(name.clone(), wanted)).await,
-            Err(error) => Err(error),
-        },
-        (&Method::POST, Route::Fork(name)) => match body::<ForkVolume>(request, limits).await {
-            Ok(wanted) => call(daemon.fork(name.clone(), wanted)).await,
-            Err(error) => Err(error),
-        },
+        (&Method::POST, Route::Groups) => with_body(request, limits, |wanted| daemon.group(wanted)).await,
+        (&Method::POST, Route::Snapshot(name)) => {
+            with_body(request, limits, |wanted: CreateSnapshot| daemon.snapshot(name.clone(), wanted)).await
+        }
+        (&Method::POST, Route::Labels(name)) => {
+            with_body(request, limits, |wanted: LabelSnapshot| daemon.label(name.clone(), wanted)).await
+        }
+        (&Method::POST, Route::Fork(name)) => {
+            with_body(request, limits, |wanted: ForkVolume| daemon.fork(name.clone(), wanted)).await
+        }
         (&Method::POST, Route::Open(name)) => match body::<OpenVolume>(request, limits).await {
             Ok(wanted) => call(daemon.open(name.clone(), wanted)).await,
             Err(error) => Err(error),
@@ -140,13 +150,7 @@ pub(crate) async fn answer(
             Ok(wanted) => call(daemon.resize(name.clone(), wanted)).await,
             Err(error) => Err(error),
         },
-        _ => {
-            let allowed = route.allowed();
-            let message = format!("{path} does not take {method}, only {allowed}");
-            let mut response = failure(&ApiError::new(ErrorKind::MethodNotAllowed, message));
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-            return response;
-        }
+        _ => return not_allowed(&route, &path, &method),
     };
     match answered {
         Ok(json) => respond(StatusCode::OK, JSON, json),
@@ -173,13 +177,13 @@ async fn call<T: Serialize + Send + 'static>(
     })
 }
 
-/// As [`call`], of something that wants the request's body.
-async fn sent<T: DeserializeOwned, A: Serialize + Send + 'static>(
+/// As [`call`], of what the request's body asks for.
+async fn with_body<B: DeserializeOwned, T: Serialize + Send + 'static>(
     request: Request<Incoming>,
     limits: Limits,
-    ask: impl FnOnce(T) -> Answer<A>,
+    asked: impl FnOnce(B) -> Answer<T>,
 ) -> Result<Vec<u8>> {
-    call(ask(body(request, limits).await?)).await
+    call(asked(body(request, limits).await?)).await
 }
 
 /// The request's body, which is small and comes in time, or is refused. An empty one is an empty object.

@@ -20,7 +20,10 @@ fn snapshots_are_made_read_and_deleted_beside_a_daemon() {
     let daemon = bench.serve(&["--volume", "base=16M"]);
     bench.write("base", 1, "0", "1M");
     let made = bench.json(&["snapshot", "create", "base@one", "--label", "os=12", "--label", "a="]);
-    assert_eq!((&made["name"], &made["state"], &made["labels"]["os"]), (&"base@one".into(), &"frozen".into(), &"12".into()));
+    assert_eq!(
+        (&made["name"], &made["state"], &made["labels"]["os"]),
+        (&"base@one".into(), &"frozen".into(), &"12".into())
+    );
     bench.write("base", 2, "0", "512K");
     bench.read("base@one", 1, "0", "1M");
     bench.read("base", 2, "0", "512K");
