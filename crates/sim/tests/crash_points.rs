@@ -124,4 +124,7 @@ scenarios! {
     fork_too_late "fork-too-late",
     fork_deleted "fork-deleted",
     fork_hop "fork-hop",
+    group "group",
+    group_in_turn "group-in-turn",
+    group_never_finished "group-never-finished",
 }

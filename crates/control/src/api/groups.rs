@@ -37,7 +37,7 @@ pub struct Group {
     pub name: String,
     /// When it was made, in milliseconds since 1970, by its maker's clock.
     pub created_ms: u64,
-    /// Its snapshots.
+    /// Its snapshots, by name.
     pub members: Vec<Member>,
 }
 

@@ -185,3 +185,25 @@ fn piece_block(head: u64, slot: u64) -> Result<Address> {
     }
     Ok(Address::log(LogPosition(head << PIECE_SHIFT | place)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_blocks_in_pieces_and_in_logs_never_meet() {
+        let block = esker_format::BLOCK_BYTES as u64;
+        let raw = |address: Address| match address.kind() {
+            esker_format::AddressKind::Log(position) => position.0,
+            other => panic!("{other:?}"),
+        };
+        let (first, last) = (raw(piece_block(0, 0).unwrap()), raw(piece_block(HEADS_MAX - 1, 1023).unwrap()));
+        assert!(first < OTHER && last + block <= OTHER, "the bits above say whose they are");
+        assert_ne!(
+            piece_block(7, 0).unwrap(),
+            piece_block(6, 1023).unwrap().plus(1),
+            "the next head's are others"
+        );
+        assert!(piece_block(HEADS_MAX, 0).is_err() && piece_block(1, 1 << 12).is_err());
+    }
+}

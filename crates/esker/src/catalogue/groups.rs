@@ -21,10 +21,12 @@ pub(crate) async fn names(pool: &Pool) -> Result<BTreeMap<String, String>> {
 pub(crate) fn group(record: &GroupRecord, names: &BTreeMap<String, String>) -> Option<api::Group> {
     let GroupFate::True { name, members } = &record.fate else { return None };
     let member = |id: String| api::Member { name: names.get(&id).cloned(), id };
+    let mut members: Vec<_> = members.iter().map(|id| member(id.to_string())).collect();
+    members.sort_by(|a, b| a.name.cmp(&b.name));
     Some(api::Group {
         id: record.group.to_string(),
         name: name.clone(),
         created_ms: record.written_ms,
-        members: members.iter().map(|id| member(id.to_string())).collect(),
+        members,
     })
 }
