@@ -15,6 +15,8 @@
 //! A crash before 4 leaves an orphan segment, and heads that say what they said before: the next opening does the same
 //! again. Nothing of it is in the log, so it does not matter which host that is.
 
+mod memory;
+
 use std::sync::Arc;
 
 use esker_format::{
@@ -28,6 +30,10 @@ use esker_format::{
 use esker_io::{Bug, planted};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+pub(crate) use memory::Reader;
+pub use memory::{PIECES_BYTES_MAX, PieceMemory};
+
+use self::memory::Held;
 use crate::{
     EngineError, Result,
     core::{fold::check_runs, map::Map},
@@ -47,29 +53,34 @@ pub(crate) struct Pieces {
     runs: Vec<(Run, u64)>,
     /// Decoded blocks, each at its position.
     blocks: Vec<u8>,
+    held: Held,
 }
 
 impl Pieces {
     /// Reads and verifies the pieces that `head` names; `None` when it names none.
-    pub(crate) async fn read(pool: &Pool, head: &Head) -> Result<Option<Pieces>> {
+    pub(crate) async fn read(pool: &Pool, head: &Head, reader: Reader) -> Result<Option<Pieces>> {
         if head.pieces.is_empty() {
             return Ok(None);
-        }
-        let reads: Vec<_> = head.pieces.iter().map(|named| read_piece(pool, head, named)).collect();
-        let mut opened: Vec<Piece> = stream::iter(reads).buffered(HEADS_IN_FLIGHT).try_collect().await?;
-        if planted(Bug::PiecesOutOfOrder) {
-            opened.reverse();
         }
         let mut pieces = Pieces {
             covered: head.covered(),
             last_sequence: head.sequence,
             runs: Vec::new(),
             blocks: Vec::new(),
+            held: Held::new(pool.pieces().clone(), reader),
         };
-        for piece in opened {
+        let mut reads: Vec<_> = head.pieces.iter().map(|named| read_piece(pool, head, named)).collect();
+        if planted(Bug::PiecesOutOfOrder) {
+            reads.reverse();
+        }
+        let mut opened = stream::iter(reads).buffered(HEADS_IN_FLIGHT);
+        while let Some(piece) = opened.try_next().await? {
             check_runs(piece.index.id, &piece.index.runs, head.size_bytes / BLOCK_BYTES as u64)?;
+            let runs = piece.index.runs.len() * size_of::<(Run, u64)>();
+            pieces.held.grow((piece.blocks.len() + runs) as u64)?;
             pieces.lay(piece);
         }
+        drop(opened);
         Ok(Some(pieces))
     }
 

@@ -1,8 +1,10 @@
 //! The canonical scenarios: short scripts that each use one part of the engine, to be cut off after every step.
 
+mod ahead;
 mod cache;
 mod crowded;
 mod local;
+mod openings;
 mod owners;
 mod pieces;
 mod reclaim;
@@ -39,6 +41,8 @@ pub fn all() -> Vec<Scenario> {
     all.extend(reclaim::all());
     all.extend(weather::all());
     all.extend(cache::all());
+    all.extend(ahead::all());
+    all.extend(openings::all());
     all
 }
 

@@ -68,11 +68,18 @@ impl Lab {
 
     /// Opens the volume for reading at a site, by an engine of its own.
     pub fn open_reader(&mut self, site: usize) -> Outcome<(Arc<Engine>, Arc<Volume>)> {
+        self.try_open_reader(site)?.map_err(violation)
+    }
+
+    /// The same; the engine may refuse.
+    pub fn try_open_reader(
+        &mut self,
+        site: usize,
+    ) -> Outcome<Result<(Arc<Engine>, Arc<Volume>), EngineError>> {
         let engine = self.bare_engine(site)?;
         let opening = engine.clone();
         let task = self.sites[site].host.spawn("open", async move { opening.open_read_only(VOLUME).await });
-        let volume = self.wait(task)?.map_err(violation)?;
-        Ok((engine, volume))
+        Ok(self.wait(task)?.map(|volume| (engine, volume)))
     }
 
     /// Reads a whole volume that is open for reading.
