@@ -68,7 +68,8 @@ impl Proxy {
     pub fn start(server: SocketAddr, seed: u64) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
-        let state = State { sky: Sky::Clear, random: Random(seed | 1), counts: Counts::default(), watcher: None };
+        let state =
+            State { sky: Sky::Clear, random: Random(seed | 1), counts: Counts::default(), watcher: None };
         let shared = Arc::new(Shared { server, state: Mutex::new(state), closed: AtomicBool::new(false) });
         let accepting = shared.clone();
         std::thread::spawn(move || {
