@@ -36,7 +36,9 @@ fn main() -> Result<()> {
     let trace = record(&config, directory.path())?;
     let distinct = distinct_bytes(&trace);
     println!("{} frames were asked for, {:.1} MB of them distinct", trace.len(), distinct as f64 / 1e6);
-    println!("| memory above, frames | asked below it | cache | FIFO | LRU | ours |\n|---:|---:|---:|---:|---:|---:|");
+    println!(
+        "| memory above, frames | asked below it | cache | FIFO | LRU | ours |\n|---:|---:|---:|---:|---:|---:|"
+    );
     for frames in MEMORY_FRAMES {
         let below = behind_memory(&trace, frames);
         for part in PARTS {

@@ -99,8 +99,12 @@ impl Seen {
 
     /// The frames of a GET, by the segment's index. A GET of the index itself brings no whole one.
     fn got(&mut self, id: SegmentId, head: &str) -> Result<()> {
-        let range = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
-        let Some((start, end)) = range.as_deref().and_then(|range| range.split_once('-')) else { return Ok(()) };
+        let range = head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
+        let Some((start, end)) = range.as_deref().and_then(|range| range.split_once('-')) else {
+            return Ok(());
+        };
         let (Ok(start), Ok(last)) = (start.parse::<u64>(), end.parse::<u64>()) else { return Ok(()) };
         let index = self.indexes.get(&id).context("what is read was uploaded")?;
         for frame in index.frames.iter().filter(|frame| start <= frame.offset && frame.end() <= last + 1) {
@@ -119,6 +123,7 @@ fn index(body: &[u8]) -> Result<SegmentIndex> {
     let trailer = Trailer::parse(body)?;
     let trailer = trailer.peek();
     let start = usize::try_from(trailer.index_offset)?;
-    let bytes = body.get(start..start + trailer.index_bytes as usize).context("an index inside its segment")?;
+    let bytes =
+        body.get(start..start + trailer.index_bytes as usize).context("an index inside its segment")?;
     Ok(SegmentIndex::parse(bytes, trailer)?)
 }
