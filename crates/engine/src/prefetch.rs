@@ -33,9 +33,12 @@ const PAGES_IN_FLIGHT: usize = 8;
 pub(crate) fn inner_pages(volume: &Volume) -> Option<impl Future<Output = ()> + Send + 'static> {
     let stored = volume.stored_map();
     let (root, top) = (stored.root?, top(blocks_of(stored.size_bytes)));
+    if top.level <= 1 {
+        // Below it there are leaves.
+        return None;
+    }
     let (pool, name) = (volume.pool.clone(), volume.name().to_owned());
-    // Below it there are leaves.
-    (top.level > 1).then(|| async move {
+    Some(async move {
         if let Err(error) = fetch(&pool, root, top).await {
             tracing::debug!(volume = %name, %error, "inner pages are not fetched ahead");
         }
