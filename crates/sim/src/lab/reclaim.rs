@@ -22,6 +22,8 @@ use crate::Task;
 
 /// What came of a round.
 type Round = Task<Result<Report, EngineError>>;
+/// An engine and the volume that it has open for reading.
+type Reader = (Arc<Engine>, Arc<Volume>);
 
 impl Lab {
     /// Starts a round at a site whose engine runs.
@@ -67,15 +69,12 @@ impl Lab {
     }
 
     /// Opens the volume for reading at a site, by an engine of its own.
-    pub fn open_reader(&mut self, site: usize) -> Outcome<(Arc<Engine>, Arc<Volume>)> {
+    pub fn open_reader(&mut self, site: usize) -> Outcome<Reader> {
         self.try_open_reader(site)?.map_err(violation)
     }
 
     /// The same; the engine may refuse.
-    pub fn try_open_reader(
-        &mut self,
-        site: usize,
-    ) -> Outcome<Result<(Arc<Engine>, Arc<Volume>), EngineError>> {
+    pub fn try_open_reader(&mut self, site: usize) -> Outcome<Result<Reader, EngineError>> {
         let engine = self.bare_engine(site)?;
         let opening = engine.clone();
         let task = self.sites[site].host.spawn("open", async move { opening.open_read_only(VOLUME).await });
