@@ -48,9 +48,18 @@ pub fn requests(data: &Path) -> Result<Vec<(String, u64)>> {
 
 /// How many volumes serve.
 pub fn running(data: &Path) -> Result<u64> {
+    count(data, |served| served["state"] == "running")
+}
+
+/// How many are served, or were to be.
+pub fn volumes(data: &Path) -> Result<u64> {
+    count(data, |_| true)
+}
+
+fn count(data: &Path, which: impl Fn(&Value) -> bool) -> Result<u64> {
     let status = ask(data, "GET", "/v1/status", "")?;
     let volumes = status["volumes"].as_array().context("a status without volumes")?;
-    Ok(volumes.iter().filter(|served| served["state"] == "running").count() as u64)
+    Ok(volumes.iter().filter(|served| which(served)).count() as u64)
 }
 
 /// Makes a volume, which the daemon serves at once.

@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod files;
 pub mod fio;
 pub mod histogram;
+pub mod hits;
 pub mod jobs;
 pub mod load;
 mod loopback;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   esker ──▶ proxy ──▶ server        what may happen to a request, by the sky of the moment:
-//!                                     before: refused, 500 / 503 / 429, delayed
+//!                                     before: refused, 500 / 503 / 429 / 403, delayed
 //!                                     after:  the answer is lost, cut, dripped, stands still
 //!                                     later:  the client hears nothing, the PUT is applied up to 20 s later
 //! ```
@@ -19,6 +19,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
     },
     time::Duration,
 };
@@ -49,6 +50,8 @@ struct State {
     sky: Sky,
     random: Random,
     counts: Counts,
+    /// Who gets a copy of each request.
+    watcher: Option<Sender<Vec<u8>>>,
 }
 
 /// What has passed.
@@ -65,7 +68,8 @@ impl Proxy {
     pub fn start(server: SocketAddr, seed: u64) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let address = listener.local_addr()?;
-        let state = State { sky: Sky::Clear, random: Random(seed | 1), counts: Counts::default() };
+        let state =
+            State { sky: Sky::Clear, random: Random(seed | 1), counts: Counts::default(), watcher: None };
         let shared = Arc::new(Shared { server, state: Mutex::new(state), closed: AtomicBool::new(false) });
         let accepting = shared.clone();
         std::thread::spawn(move || {
@@ -84,6 +88,20 @@ impl Proxy {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The environment of a client of the server, by way of the proxy.
+    pub fn environment(&self, of_server: Vec<(String, String)>) -> Vec<(String, String)> {
+        let endpoint = |(name, value): (String, String)| match name.as_str() {
+            "AWS_ENDPOINT" => (name, format!("http://{}", self.address)),
+            _ => (name, value),
+        };
+        of_server.into_iter().map(endpoint).collect()
+    }
+
+    /// From now on `watcher` gets each request as it came, in the order of coming.
+    pub fn watch(&self, watcher: Sender<Vec<u8>>) {
+        self.shared.lock().watcher = Some(watcher);
     }
 
     /// Changes the weather for requests that come from now on.
@@ -112,9 +130,13 @@ impl Shared {
 
     fn draw(&self, request: &Request) -> Fault {
         let mut state = self.lock();
-        let State { sky, random, counts } = &mut *state;
+        let State { sky, random, counts, watcher } = &mut *state;
         let fault = sky.draw(request.is_put(), random);
         counts.requests += 1;
+        if let Some(watcher) = watcher {
+            // Who does not listen any more misses nothing.
+            let _ = watcher.send(request.bytes().to_vec());
+        }
         counts.broken += u64::from(fault != Fault::None);
         fault
     }

@@ -9,7 +9,6 @@
 //! 4. Each volume is opened from the store alone, in a fresh directory, and is what it was, byte for byte.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread::sleep,
@@ -95,7 +94,7 @@ pub fn run(config: &Config, directory: &Path, progress: impl Fn(&Outcome)) -> Re
         config,
         directory,
         args: ["--pool", &server.url("weather"), "--dirty-bound", DIRTY_BOUND].map(str::to_owned).into(),
-        environment: through(server.environment(), proxy.address()),
+        environment: proxy.environment(server.environment()),
         histories: VOLUMES.iter().map(|_| history()).collect(),
         random: Random(config.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
         outcome: Outcome::default(),
@@ -112,15 +111,6 @@ pub fn run(config: &Config, directory: &Path, progress: impl Fn(&Outcome)) -> Re
     run.end()?;
     let counts = proxy.counts();
     Ok(Outcome { requests: counts.requests, broken: counts.broken, ..run.outcome })
-}
-
-/// The environment of a client of the server, by way of the proxy.
-fn through(environment: Vec<(String, String)>, proxy: SocketAddr) -> Vec<(String, String)> {
-    let endpoint = |(name, value): (String, String)| match name.as_str() {
-        "AWS_ENDPOINT" => (name, format!("http://{proxy}")),
-        _ => (name, value),
-    };
-    environment.into_iter().map(endpoint).collect()
 }
 
 fn change_sky(proxy: &Proxy, seed: u64, over: &AtomicBool) {

@@ -26,7 +26,9 @@ use crate::{
     commit::{self, Owner},
     core::map::MapMemory,
     log::LogDirectory,
+    pieces::PieceMemory,
     pool::{Pool, describe},
+    prefetch,
     recover::{self, Opening, Report},
     segment_ids::SegmentIds,
     volume::{Keeper, Limits, Volume, keep},
@@ -74,6 +76,7 @@ impl Host {
         spawn(Box::pin(ahead::work(pool.clone())));
         let budget = Arc::new(Budget::new(limits.daemon_dirty_bytes_max));
         pool.maps().memory().set_bound(limits.map_bytes_max);
+        pool.pieces().set_bound(limits.pieces_bytes_max);
         let (keeper, work) = keep(pool.maps(), pool.world().cpu.clone());
         spawn(work);
         Self {
@@ -123,6 +126,11 @@ impl Host {
     /// What the maps of all volumes take, and may.
     pub fn map_memory(&self) -> &MapMemory {
         self.pool.maps().memory()
+    }
+
+    /// What pieces take in memory, and may.
+    pub fn piece_memory(&self) -> &PieceMemory {
+        self.pool.pieces()
     }
 
     /// All open volumes, by name.
@@ -187,6 +195,7 @@ impl Host {
         };
         let opened = recover::open(&opening).await?;
         (self.spawn)(opened.work);
+        self.prefetch(&opened.volume);
         Ok((opened.volume, opened.report))
     }
 
@@ -198,8 +207,16 @@ impl Host {
         }
         let volume = self.find(name).await?;
         let volume = recover::open_read_only(self.pool.clone(), name, volume).await?;
+        self.prefetch(&volume);
         busy.put(Slot::Open(volume.clone()));
         Ok(volume)
+    }
+
+    /// Begins to fetch what first reads of a volume would wait for.
+    fn prefetch(&self, volume: &Volume) {
+        if let Some(work) = prefetch::inner_pages(volume) {
+            (self.spawn)(Box::pin(work));
+        }
     }
 
     /// Gives an open volume another size: see [`Volume::resize`].

@@ -15,6 +15,8 @@
 //! A crash before 4 leaves an orphan segment, and heads that say what they said before: the next opening does the same
 //! again. Nothing of it is in the log, so it does not matter which host that is.
 
+mod memory;
+
 use std::sync::Arc;
 
 use esker_format::{
@@ -28,6 +30,10 @@ use esker_format::{
 use esker_io::{Bug, planted};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+pub(crate) use memory::Reader;
+pub use memory::{PIECES_BYTES_MAX, PieceMemory};
+
+use self::memory::Held;
 use crate::{
     EngineError, Result,
     core::{fold::check_runs, map::Map},
@@ -47,35 +53,49 @@ pub(crate) struct Pieces {
     runs: Vec<(Run, u64)>,
     /// Decoded blocks, each at its position.
     blocks: Vec<u8>,
+    held: Held,
 }
 
 impl Pieces {
     /// Reads and verifies the pieces that `head` names; `None` when it names none.
-    pub(crate) async fn read(pool: &Pool, head: &Head) -> Result<Option<Pieces>> {
+    pub(crate) async fn read(pool: &Pool, head: &Head, reader: Reader) -> Result<Option<Pieces>> {
         if head.pieces.is_empty() {
             return Ok(None);
-        }
-        let mut opened = read_all(pool, head).await?;
-        if planted(Bug::PiecesOutOfOrder) {
-            opened.reverse();
         }
         let mut pieces = Pieces {
             covered: head.covered(),
             last_sequence: head.sequence,
             runs: Vec::new(),
             blocks: Vec::new(),
+            held: Held::new(pool.pieces().clone(), reader),
         };
-        for (_, piece) in opened {
+        let mut reads = reads(pool, head);
+        if planted(Bug::PiecesOutOfOrder) {
+            reads.reverse();
+        }
+        let mut opened = stream::iter(reads).buffered(HEADS_IN_FLIGHT);
+        while let Some(piece) = opened.try_next().await? {
+            let runs = piece.index.runs.len() * size_of::<(Run, u64)>();
+            pieces.held.grow((piece.blocks.len() + runs) as u64)?;
             pieces.lay(piece);
         }
+        drop(opened);
         Ok(Some(pieces))
     }
 
     /// These, and sequences up to `last` in which nothing happens.
-    pub(crate) fn up_to(pieces: Option<Pieces>, head: &Head, last_sequence: u64) -> Pieces {
+    pub(crate) fn up_to(pool: &Pool, pieces: Option<Pieces>, head: &Head, last_sequence: u64) -> Pieces {
         assert!(last_sequence > head.sequence, "a head is followed by what is newer");
-        let (runs, blocks) = pieces.map_or_else(Default::default, |pieces| (pieces.runs, pieces.blocks));
-        Pieces { covered: head.covered(), last_sequence, runs, blocks }
+        match pieces {
+            Some(pieces) => Pieces { last_sequence, ..pieces },
+            None => Pieces {
+                covered: head.covered(),
+                last_sequence,
+                runs: Vec::new(),
+                blocks: Vec::new(),
+                held: Held::new(pool.pieces().clone(), Reader::Passes),
+            },
+        }
     }
 
     /// Adds the next piece. A run of several records has the sequence of the newest: what says nothing beyond the
@@ -142,13 +162,13 @@ impl Blocks for Pieces {
 
 /// Reads and verifies the pieces that `head` names, oldest first, each with the number of the head that carries it.
 pub(crate) async fn read_all(pool: &Pool, head: &Head) -> Result<Vec<(u64, Piece)>> {
-    let blocks = head.size_bytes / BLOCK_BYTES as u64;
-    let reads: Vec<_> = head.pieces.iter().map(|named| read_piece(pool, head, named)).collect();
-    let opened: Vec<Piece> = stream::iter(reads).buffered(HEADS_IN_FLIGHT).try_collect().await?;
-    for piece in &opened {
-        check_runs(piece.index.id, &piece.index.runs, blocks)?;
-    }
+    let opened: Vec<Piece> = stream::iter(reads(pool, head)).buffered(HEADS_IN_FLIGHT).try_collect().await?;
     Ok(head.pieces.iter().map(|named| named.head).zip(opened).collect())
+}
+
+/// The reads of the pieces that `head` names, oldest first.
+fn reads<'a>(pool: &'a Pool, head: &'a Head) -> Vec<impl Future<Output = Result<Piece>> + 'a> {
+    head.pieces.iter().map(|named| read_piece(pool, head, named)).collect()
 }
 
 async fn read_piece(pool: &Pool, head: &Head, named: &TailPiece) -> Result<Piece> {
@@ -171,7 +191,10 @@ async fn read_piece(pool: &Pool, head: &Head, named: &TailPiece) -> Result<Piece
     });
     let damaged = |message: String| EngineError::Damaged { object, message };
     match opened.await {
-        Ok((piece, false)) => Ok(piece),
+        Ok((piece, false)) => {
+            check_runs(piece.index.id, &piece.index.runs, head.size_bytes / BLOCK_BYTES as u64)?;
+            Ok(piece)
+        }
         Ok((_, true)) => {
             Err(damaged("expected a piece that holds all its data, found a reference".to_owned()))
         }

@@ -25,6 +25,7 @@ pub use probe::{ProbeLine, probe};
 use crate::{
     EngineError, Result, ahead,
     fetch::Fetcher,
+    pieces::PieceMemory,
     reclaim::Uses,
     upload::{Settled, after, settle},
     volume::Maps,
@@ -45,6 +46,7 @@ pub struct Pool {
     record: PoolRecord,
     fetcher: Fetcher,
     maps: Arc<Maps>,
+    pieces: Arc<PieceMemory>,
     uses: Arc<Uses>,
     ahead: ahead::Line,
 }
@@ -96,6 +98,7 @@ impl Pool {
             record,
             fetcher,
             maps: Arc::default(),
+            pieces: Arc::default(),
             uses: Arc::default(),
             ahead: ahead::Line::default(),
         }
@@ -129,6 +132,11 @@ impl Pool {
     /// The maps of its volumes that are open.
     pub(crate) fn maps(&self) -> &Arc<Maps> {
         &self.maps
+    }
+
+    /// What pieces take in memory.
+    pub(crate) fn pieces(&self) -> &Arc<PieceMemory> {
+        &self.pieces
     }
 
     /// What this run uses that no head needs to name.

@@ -5,11 +5,15 @@
 //!    log is ever replayed (rule H5).
 //! 2. Scan that log from the head's sequence on. Damage refuses the volume here, before anything has changed.
 //! 3. Sync what was found, so that it cannot be lost by a later power loss.
-//! 4. Claim: the next head, with the id of this log (or of a fresh one). Lost: start again at 1.
-//! 5. Build the map: the top page, the tail's segments over it in order, a segment that is made of the tail's pieces
+//! 4. Have what the local disk must give: the directory of a fresh log, the file of the first chunk. A full disk fails
+//!    here, however often it is tried, and nothing was put: a claim stays as long as its volume (rule H1).
+//! 5. Claim: the next head, with the id of this log (or of a fresh one). Lost: start again at 1.
+//! 6. Build the map: the top page, the tail's segments over it in order, a segment that is made of the tail's pieces
 //!    (told in `pieces.rs`), then the log's records. The other pages come when somebody asks for what they say.
-//! 6. Start a fresh chunk of the new epoch; its header says where the older epoch ended.
-//! 7. Logs that were not replayed are moved aside, and reported.
+//! 7. Start a fresh chunk of the new epoch; its header says where the older epoch ended.
+//! 8. Logs that were not replayed are moved aside, and reported.
+
+mod room;
 
 use std::sync::Arc;
 
@@ -25,6 +29,7 @@ use esker_format::{
 use esker_io::{BoxFuture, Bug, planted};
 use futures_util::future::{try_join, try_join_all};
 
+use self::room::Room;
 use crate::{
     EngineError, Result,
     birth::check_alive,
@@ -40,7 +45,7 @@ use crate::{
         Log, LogDirectory, LogIdentity, LogStart, Pending,
         scan::{self, Scan},
     },
-    pieces::Pieces,
+    pieces::{Pieces, Reader},
     pool::{Newest, Pool, describe},
     reclaim::Heads,
     segment_ids::SegmentIds,
@@ -51,6 +56,10 @@ use crate::{
 };
 
 pub use crate::log::scan::Torn;
+
+/// What a head names may rightly go while it is read, once a newer one does without. In how many newer ones it is looked
+/// for: what is damaged is so in all of them.
+pub(crate) const NEWER_HEADS_MAX: usize = 16;
 
 /// How to open a volume for writing.
 #[derive(Clone)]
@@ -123,15 +132,13 @@ pub async fn open(opening: &Opening) -> Result<Opened> {
             continue;
         }
         let carried = carried_head(opening, &newest.head).await?;
-        let found = find_log(opening, &newest, &carried)?;
-        let log = found.as_ref().map_or_else(|| fresh_log(opening), |(log, _)| *log);
+        let room = Room::make(opening, find_log(opening, &newest, &carried)?, newest.head.sequence)?;
+        let intent = Intent::Write(room.log);
         // As often as it takes: a claim whose outcome is unknown would leave the volume to nobody.
         let never = || false;
-        match commit::try_claim(&opening.pool, &newest, opening.owner, Intent::Write(log), never).await? {
-            Claim::Won(chain) => {
-                return start(opening, &newest, *chain, log, found.map(|(_, scan)| scan)).await;
-            }
-            Claim::Lost => {}
+        match commit::try_claim(&opening.pool, &newest, opening.owner, intent, never).await? {
+            Claim::Won(chain) => return start(opening, &newest, *chain, room).await,
+            Claim::Lost => room.give_up(opening),
         }
     }
     Err(commit::contended(opening.volume))
@@ -140,19 +147,20 @@ pub async fn open(opening: &Opening) -> Result<Opened> {
 /// Opens a volume's newest committed state for reading. Claims nothing and writes nothing.
 pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Result<Arc<Volume>> {
     let mut newest = pool.newest_head(volume).await?;
+    let mut tries = 1;
     let (mut map, pieces) = loop {
         check_alive(&describe(name), &newest.head)?;
-        let read_pieces = Pieces::read(&pool, &newest.head);
+        let read_pieces = Pieces::read(&pool, &newest.head, Reader::Stays);
         let error = match try_join(committed_map(&pool, &newest.head), read_pieces).await {
             Ok(((map, _), pieces)) => break (map, pieces),
             Err(error) => error,
         };
         // Heads go when their pieces are in a segment: then there is a newer one, which says so.
-        let before = newest.head.number;
-        newest = pool.newest_head(volume).await?;
-        if newest.head.number == before {
-            return Err(error);
-        }
+        newest = match pool.newer_head(&newest.head).await? {
+            Some(newer) if tries < NEWER_HEADS_MAX => newer,
+            _ => return Err(error),
+        };
+        tries += 1;
     };
     if let Some(pieces) = &pieces {
         pieces.lay_over(&mut map);
@@ -221,10 +229,6 @@ fn find_log(opening: &Opening, newest: &Newest, head: &Head) -> Result<Option<(L
     Ok(Some((carried, scan)))
 }
 
-fn fresh_log(opening: &Opening) -> LogId {
-    LogId(opening.pool.world().random.id())
-}
-
 /// A volume with too many heads can be claimed by nobody (rule H8), and only its owner thins them: so whoever
 /// opens one may remove what every owner could.
 async fn thin_heads(opening: &Opening, newest: &Newest) -> Result<bool> {
@@ -234,22 +238,19 @@ async fn thin_heads(opening: &Opening, newest: &Newest) -> Result<bool> {
     Ok(heads.count() < before)
 }
 
-/// Steps 5 to 7.
-async fn start(
-    opening: &Opening,
-    newest: &Newest,
-    chain: Chain,
-    log: LogId,
-    scan: Option<Scan>,
-) -> Result<Opened> {
+/// Steps 6 to 8.
+async fn start(opening: &Opening, newest: &Newest, chain: Chain, room: Room) -> Result<Opened> {
+    let Room { log, scan, .. } = room;
     let world = opening.pool.world().clone();
     let head = chain.newest().clone();
-    let read_pieces = Pieces::read(&opening.pool, &newest.head);
+    // Until they are in the store.
+    let _turn = opening.pool.pieces().turn(&newest.head).await;
+    let read_pieces = Pieces::read(&opening.pool, &newest.head, Reader::Passes);
     let ((mut map, tail), pieces) = try_join(committed_map(&opening.pool, &head), read_pieces).await?;
     #[cfg(feature = "planted")]
-    let pieces = match &scan {
-        Some(scan) if planted(Bug::PiecesUnderLog) => pieces.map(|pieces| pieces.without(&scan.records)),
-        _ => pieces,
+    let pieces = match planted(Bug::PiecesUnderLog) {
+        true => pieces.map(|pieces| pieces.without(&scan.records)),
+        false => pieces,
     };
     let sealed = match pieces {
         Some(pieces) => {
@@ -259,10 +260,6 @@ async fn start(
             Some(sealed)
         }
         None => None,
-    };
-    let scan = match scan {
-        Some(scan) => scan,
-        None => fresh_directory(opening, log, head.sequence)?,
     };
     for pending in &scan.records {
         replay(&mut map, &head, pending)?;
@@ -297,14 +294,6 @@ async fn start(
         }
     });
     Ok(Opened { volume, work, report })
-}
-
-/// The directory of a fresh log, its names durable, as a scan that found nothing.
-fn fresh_directory(opening: &Opening, log: LogId, covered: u64) -> Result<Scan> {
-    let world = opening.pool.world();
-    let directory = opening.directory();
-    directory.create(world, log)?;
-    scan::scan(&scan::Request { world, directory, log, covered, discard_after: None })
 }
 
 /// The map as of a head, of which only the top page is loaded, and the indexes of its tail.

@@ -48,7 +48,7 @@ use crate::{
     },
     log::Log,
     pace::Pacer,
-    pieces::Pieces,
+    pieces::{PIECES_BYTES_MAX, Pieces},
     pool::Pool,
     segment_ids::SegmentIds,
 };
@@ -82,6 +82,8 @@ pub struct Limits {
     pub chunk_bytes: u64,
     /// Bytes that the maps of all volumes of the daemon may take; at the bound, writes that make one grow wait.
     pub map_bytes_max: u64,
+    /// Bytes that the pieces of all volumes of the daemon that are only read may take.
+    pub pieces_bytes_max: u64,
 }
 
 impl Limits {
@@ -100,6 +102,7 @@ impl Default for Limits {
             seal_age: Duration::from_secs(120),
             chunk_bytes: CHUNK_BYTES,
             map_bytes_max: MAP_BYTES_MAX,
+            pieces_bytes_max: PIECES_BYTES_MAX,
         }
     }
 }

@@ -233,6 +233,7 @@ impl Daemon {
             dirty_bytes: self.host.dirty_bytes(),
             dirty_bytes_max: self.host.dirty_bytes_max(),
             maps: self.host.map_memory().into(),
+            pieces: self.host.piece_memory().into(),
             strain: self.traffic.sheltered.strain(),
             traffic: self.nbd.get().map(|nbd| nbd.traffic()).unwrap_or_default(),
         })

@@ -54,6 +54,8 @@ pub enum Bug {
     TailUnbounded,
     /// W11: writes go on however far the store is behind.
     StallIgnored,
+    /// A volume is claimed before the local disk has given what its log needs.
+    ClaimedWithoutRoom,
     /// A FLUSH of a `sync` volume waits for no store.
     FlushNotStored,
     /// Writes beyond the old size are accepted before a head says the new one.
@@ -108,6 +110,12 @@ pub enum Bug {
     CachePoolIgnored,
     /// The disk cache lists entries before it has written them.
     CacheListedEarly,
+    /// Volumes that are only read may have any number of pieces in memory.
+    PiecesUncounted,
+    /// What a head names and is not there is missing, whatever newer heads say.
+    OldHeadBelieved,
+    /// Frames that are read ahead are kept under their neighbours' addresses.
+    AheadMisplaced,
 }
 
 #[cfg(feature = "planted")]

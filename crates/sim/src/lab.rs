@@ -75,6 +75,8 @@ pub struct Setup {
     pub history: History,
     /// Bounds of each opening.
     pub limits: Limits,
+    /// Decoded frames that a run may cache.
+    pub cache_bytes: usize,
     /// Bytes of each site's disk cache; 0 for none.
     pub disk_cache_bytes: u64,
     /// How the volume's frames are compressed.
@@ -98,6 +100,7 @@ impl Default for Setup {
             on_lag: OnLag::Alarm,
             history: History::default(),
             limits: small_limits(),
+            cache_bytes: CACHE_BYTES,
             disk_cache_bytes: 0,
             compression: Compression::Lz4,
         }
@@ -233,6 +236,11 @@ impl Lab {
     /// The machine below.
     pub fn machine(&self) -> &Machine {
         &self.machine
+    }
+
+    /// The number of the host that takes no part.
+    pub fn auditor(&self) -> u32 {
+        self.auditor.number()
     }
 
     /// A site's host.

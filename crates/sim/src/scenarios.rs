@@ -1,11 +1,13 @@
 //! The canonical scenarios: short scripts that each use one part of the engine, to be cut off after every step.
 
+mod ahead;
 mod cache;
 mod crowded;
 mod forks;
 mod group;
 mod history;
 mod local;
+mod openings;
 mod owners;
 mod pieces;
 mod reclaim;
@@ -47,6 +49,8 @@ pub fn all() -> Vec<Scenario> {
     all.extend(cache::all());
     all.extend(forks::all());
     all.extend(group::all());
+    all.extend(ahead::all());
+    all.extend(openings::all());
     all
 }
 

@@ -324,6 +324,26 @@ fn w6_the_log_is_cut_across_a_point() {
     caught_by(Bug::PointNotCut, "snapshot-point", "the point at sequence");
 }
 
+#[test]
+fn a_volume_is_claimed_without_room() {
+    caught_by(Bug::ClaimedWithoutRoom, "opening-full", "has put");
+}
+
+#[test]
+fn a_check_believes_an_old_head() {
+    caught_by(Bug::OldHeadBelieved, "check-beside-sync", "names its piece, and it is not there");
+}
+
+#[test]
+fn pieces_are_not_counted() {
+    caught_by(Bug::PiecesUncounted, "reader-without-memory", "more in memory than it may");
+}
+
+#[test]
+fn what_is_read_ahead_is_served_elsewhere() {
+    caught_by(Bug::AheadMisplaced, "ahead", "expected");
+}
+
 /// Rule W10: a store on the same machine that acknowledges before it is durable.
 #[test]
 fn w10_a_store_does_not_sync() {

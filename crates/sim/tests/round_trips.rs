@@ -105,3 +105,58 @@ fn an_opening_costs_the_same_whatever_the_size() {
         assert!(first <= 3, "{name}: {first} round trips for the first cold block");
     }
 }
+
+/// Where the block lies that is read: apart from everything that was written later, by one level more each time.
+const OLD: u64 = 1 << 30;
+
+/// Makes a volume whose pages on the way to one block were all written by different checkpoints.
+async fn make_old(host: Host, size_bytes: u64) {
+    let pool =
+        Arc::new(Pool::create(host.world(), Properties::default(), CACHE_BYTES).await.expect("a pool"));
+    let engine = Engine::new(pool, DirectoryId([1; 16]), Limits::default(), spawner(host));
+    let volume = engine.create(VOLUME, size_bytes, Properties::default()).await.expect("a volume");
+    // The same leaf; the same page above it, of 8 GiB; the next, of 8 TiB; the rest.
+    for (round, apart) in [0, 64 << 20, 64 << 30, 9 << 40].into_iter().enumerate() {
+        if OLD + apart >= size_bytes - (16 << 20) {
+            break;
+        }
+        let data = vec![round as u8 | 1; BLOCK_BYTES].into();
+        let change = OwnedChange::Write { offset: OLD + apart, data };
+        volume.clone().change_later(change).await.expect("it is written");
+        volume.resize(size_bytes - ((1 + round as u64) << 20)).await.expect("it shrinks");
+    }
+    volume.drain().await.expect("it drains");
+}
+
+/// What a first read costs at once, and after the inner pages were fetched; and the GETs for those.
+fn first_read_of_old_pages(size_bytes: u64) -> (u64, u64, u64) {
+    let machine = machine();
+    let host = machine.host();
+    wait(&machine, host.spawn("make", make_old(host.clone(), size_bytes)));
+    let read_after = |pause: Duration| {
+        let other = machine.second_host();
+        let pool = wait(&machine, other.spawn("pool", pool(other.clone())));
+        let engine = Engine::new(pool, DirectoryId([3; 16]), Limits::default(), spawner(other.clone()));
+        let opening = async move { engine.open_read_only(VOLUME).await.map(|volume| (engine, volume)) };
+        let (_engine, volume) = wait(&machine, other.spawn("open", opening)).expect("it opens");
+        machine.store().reset_counts();
+        machine.run_for(pause).expect("the simulation goes on");
+        let gets = machine.store().counts().get;
+        (read(&machine, &other, &volume, OLD), gets)
+    };
+    let (at_once, _) = read_after(Duration::ZERO);
+    let (later, gets) = read_after(Duration::from_secs(30));
+    (at_once, later, gets)
+}
+
+#[test]
+fn soon_after_an_opening_old_pages_cost_no_more_than_new_ones() {
+    for (name, size_bytes, inner) in
+        [("8 GiB", 8u64 << 30, 0), ("1 TiB", 1 << 40, 2), ("10 TiB", 10 << 40, 4)]
+    {
+        let (at_once, later, gets) = first_read_of_old_pages(size_bytes);
+        eprintln!("{name}: at once {at_once}, later {later}, with {gets} GETs of inner pages");
+        assert!(later <= 3, "{name}: {later} round trips for the first cold block");
+        assert!(gets <= inner, "{name}: {gets} GETs of inner pages, {inner} expected");
+    }
+}

@@ -28,6 +28,7 @@ usage: cargo xtask COMMAND
   torture [ARGS]           writers that see the daemon killed; torture --help shows the rest
   weather [ARGS]           the same while the store fails in every way; weather --help shows the rest
   requests [ARGS]          what loads cost in requests, beside what they have to; requests --help shows the rest
+  hits --script FILE       what a script reads of a volume, through several policies of a cache
   guest [--rounds N]       a QEMU guest that loses power while it writes, with the daemon killed
   bench [--jobs A,B] [--peers A,B] [--slices N] [--json] [--svg DIR] ...
                            esker and its peers in paired slices; bench --help shows the rest
@@ -57,7 +58,7 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         "house" => run::house(),
         "test" => run::test(rest),
         "sim" => run::sim(rest),
-        "torture" | "requests" | "weather" => run::with_esker(command, rest),
+        "torture" | "requests" | "weather" | "hits" => run::with_esker(command, rest),
         "guest" => guest::guest(rest),
         "bench" => bench::bench(rest),
         "profile" => profile::profile(rest),

@@ -3,7 +3,8 @@
 use std::io::{Error, ErrorKind, Read, Result};
 
 const HEAD_BYTES_MAX: usize = 64 << 10;
-const BODY_BYTES_MAX: usize = 64 << 20;
+/// More than a segment has, even where nothing can be compressed.
+const BODY_BYTES_MAX: usize = 300 << 20;
 
 /// A request.
 pub(super) struct Request {

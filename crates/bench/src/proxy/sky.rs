@@ -23,6 +23,8 @@ pub enum Sky {
     Torn,
     /// Nobody is there.
     Away,
+    /// The credentials have expired, and are not renewed yet.
+    Expired,
 }
 
 /// What happens to one request.
@@ -42,8 +44,16 @@ pub(super) enum Fault {
 
 impl Sky {
     /// Every weather but a clear sky.
-    pub const BAD: [Sky; 7] =
-        [Sky::Showers, Sky::Failing, Sky::Throttling, Sky::Slow, Sky::Unclear, Sky::Torn, Sky::Away];
+    pub const BAD: [Sky; 8] = [
+        Sky::Showers,
+        Sky::Failing,
+        Sky::Throttling,
+        Sky::Slow,
+        Sky::Unclear,
+        Sky::Torn,
+        Sky::Away,
+        Sky::Expired,
+    ];
 
     pub(super) fn draw(self, put: bool, random: &mut Random) -> Fault {
         let ms =
@@ -52,6 +62,7 @@ impl Sky {
         match self {
             Sky::Clear => Fault::None,
             Sky::Away => Fault::Refuse,
+            Sky::Expired => Fault::Status(403),
             Sky::Showers if chance < 90 => Fault::None,
             Sky::Showers => match random.below(8) {
                 0 => Fault::Refuse,
@@ -80,6 +91,7 @@ impl Sky {
 /// An answer of the store's own.
 pub(super) fn refusal(status: u16) -> String {
     let (words, code, more) = match status {
+        403 => ("Forbidden", "ExpiredToken", ""),
         429 => ("Too Many Requests", "TooManyRequests", "Retry-After: 1\r\n"),
         503 => ("Service Unavailable", "SlowDown", ""),
         _ => ("Internal Server Error", "InternalError", ""),

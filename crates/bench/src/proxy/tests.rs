@@ -46,4 +46,17 @@ fn bad_weather_breaks_requests() {
     let throttled =
         answers.iter().filter(|answer| answer.contains("429") && answer.contains("Retry-After: 1"));
     assert!((5..20).contains(&throttled.count()));
+    proxy.set_sky(Sky::Expired);
+    let answer = ask(&proxy);
+    assert!(answer.starts_with("HTTP/1.1 403 Forbidden") && answer.contains("ExpiredToken"), "{answer}");
+}
+
+#[test]
+fn who_watches_gets_every_request() {
+    let proxy = Proxy::start(echo(), 1).unwrap();
+    let (sender, requests) = std::sync::mpsc::channel();
+    proxy.watch(sender);
+    ask(&proxy);
+    let request = String::from_utf8(requests.recv().unwrap()).unwrap();
+    assert!(request.starts_with("PUT /a HTTP/1.1") && request.ends_with("\r\n\r\nhello"), "{request}");
 }

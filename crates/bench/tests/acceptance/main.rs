@@ -11,6 +11,7 @@ mod tree;
 
 /// Everything here takes seconds: `cargo xtask test --fast` leaves it out.
 mod slow {
+    mod credentials;
     mod file_systems;
     mod images;
     mod load;

@@ -11,7 +11,7 @@ use super::{Pin, State};
 use crate::{
     EngineError, Result,
     commit::Owner,
-    pieces::Pieces,
+    pieces::{Pieces, Reader},
     pool::{Place, Pool, describe},
     recover::effective,
     segment_ids::SegmentIds,
@@ -58,7 +58,7 @@ impl Making<'_> {
         if planted(Bug::PiecesForgotten) {
             return Ok(State::of(head));
         }
-        match Pieces::read(self.pool, head).await? {
+        match Pieces::read(self.pool, head, Reader::Passes).await? {
             Some(pieces) => self.sealed(head, pieces).await,
             None => Ok(State::of(head)),
         }
@@ -67,9 +67,9 @@ impl Making<'_> {
     /// The state of a head, with further sequences up to `last` in which nothing happens: its pieces and these in a
     /// segment.
     pub(crate) async fn whole_up_to(&self, head: &Head, last: u64) -> Result<State> {
-        let pieces = Pieces::read(self.pool, head).await?;
+        let pieces = Pieces::read(self.pool, head, Reader::Passes).await?;
         let pieces = pieces.filter(|_| !planted(Bug::PiecesForgotten));
-        self.sealed(head, Pieces::up_to(pieces, head, last)).await
+        self.sealed(head, Pieces::up_to(self.pool, pieces, head, last)).await
     }
 
     async fn sealed(&self, head: &Head, pieces: Pieces) -> Result<State> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use esker_format::page::{Page, PageRef};
 use futures_util::{StreamExt, stream};
 
 use super::{
@@ -42,6 +43,13 @@ impl Fetcher {
         let gets: Vec<_> = windows.into_iter().map(|window| self.get_ahead(window, tally)).collect();
         stream::iter(gets).buffer_unordered(GETS_AHEAD_PER_RANGE).collect::<()>().await;
         Ok(())
+    }
+
+    /// An inner page that nobody waits for yet. With the lowest ones nothing comes along: it would be a leaf or two that
+    /// somebody wants, among many.
+    pub(crate) async fn page_ahead(&self, reference: &PageRef, level: u8, index: u64) -> Result<Arc<Page>> {
+        let _permit = self.gets_ahead.acquire().await;
+        self.read_page((*reference, level, index), level > 1).await
     }
 
     async fn get_ahead(&self, window: Window<()>, tally: &Arc<Tally>) {

@@ -47,18 +47,9 @@ impl Fetcher {
         decode_page(reference, stretch.slice(reference)?, level, index).ok()
     }
 
-    /// Gets the bytes of a page; of an inner page with what lies before it.
-    pub(super) async fn get_with_before(
-        &self,
-        name: &str,
-        reference: &PageRef,
-        level: u8,
-        end: u64,
-    ) -> Result<Bytes> {
+    /// Gets the bytes of an inner page with what lies before it.
+    pub(super) async fn get_with_before(&self, name: &str, reference: &PageRef, end: u64) -> Result<Bytes> {
         let start = reference.offset;
-        if level == 0 {
-            return self.get(name, Range::Bytes { start, end }).await;
-        }
         let from = start.saturating_sub(BYTES_MAX).max(PACK_PAGES_AT).min(start);
         let bytes = self.get(name, Range::Bytes { start: from, end }).await?;
         let page = bytes.slice((start - from) as usize..);

@@ -94,13 +94,15 @@ impl Fetcher {
         let _permit = self.gets.acquire().await;
         let (wanted, leads): (Vec<_>, Vec<_>) = frames.into_iter().unzip();
         let mut got = Bytes::new();
-        let opened = match self.get(&name, Range::Bytes { start, end }).await {
+        let opened: Vec<_> = match self.get(&name, Range::Bytes { start, end }).await {
             Ok(bytes) => {
                 got = bytes.clone();
                 self.open(wanted.clone(), start, bytes).await.into_iter().map(Ok).collect()
             }
             Err(error) => vec![Err(error); wanted.len()],
         };
+        #[cfg(feature = "planted")]
+        let opened = misplaced(opened, ahead.is_some());
         let mut answers = Vec::with_capacity(leads.len());
         for ((lead, frame), opened) in leads.into_iter().zip(wanted).zip(opened) {
             let answer = match opened {
@@ -147,6 +149,15 @@ impl Fetcher {
         })
         .await
     }
+}
+
+/// What was read ahead, each in its neighbour's place.
+#[cfg(feature = "planted")]
+fn misplaced<T>(mut opened: Vec<T>, ahead: bool) -> Vec<T> {
+    if ahead && esker_io::planted(esker_io::Bug::AheadMisplaced) {
+        opened.rotate_left(1);
+    }
+    opened
 }
 
 pub(super) fn fill_in(frame: &[u8], wanted: &Wanted, buffer: &mut [u8]) {

@@ -28,7 +28,7 @@ impl Footprint for CachedPage {
 
 impl PageSource for Fetcher {
     fn page<'a>(&'a self, reference: &'a PageRef, level: u8, index: u64) -> BoxFuture<'a, Result<Arc<Page>>> {
-        Box::pin(self.read_page((*reference, level, index)))
+        Box::pin(self.read_page((*reference, level, index), level > 0))
     }
 
     fn made(&self, reference: PageRef, level: u8, index: u64, page: Page) {
@@ -38,13 +38,14 @@ impl PageSource for Fetcher {
 }
 
 impl Fetcher {
-    async fn read_page(&self, key: PageKey) -> Result<Arc<Page>> {
+    /// `along` says whether what lies before it comes too.
+    pub(super) async fn read_page(&self, key: PageKey, along: bool) -> Result<Arc<Page>> {
         loop {
             let role = self.page_flights.join(&key, || self.pages.get(&key));
             let answer = match role {
                 Role::Ready(page) => Ok(page),
                 Role::Lead(lead) => {
-                    let answer = self.get_page(&key).await.map(|page| CachedPage(Arc::new(page)));
+                    let answer = self.get_page_with(&key, along).await.map(|page| CachedPage(Arc::new(page)));
                     if let Ok(page) = &answer {
                         self.pages.insert(key, page.clone());
                     }
@@ -61,7 +62,12 @@ impl Fetcher {
         }
     }
 
-    pub(super) async fn get_page(&self, (reference, level, index): &PageKey) -> Result<Page> {
+    /// Reads a page; with an inner one what lies before it comes along.
+    pub(super) async fn get_page(&self, key: &PageKey) -> Result<Page> {
+        self.get_page_with(key, key.1 > 0).await
+    }
+
+    async fn get_page_with(&self, (reference, level, index): &PageKey, along: bool) -> Result<Page> {
         if let Some(page) = self.page_got_along(reference, *level, *index) {
             return Ok(page);
         }
@@ -81,7 +87,10 @@ impl Fetcher {
             return Ok(page);
         }
         let _permit = self.gets.acquire().await;
-        let got = self.get_with_before(&name, reference, *level, end).await?;
+        let got = match along {
+            true => self.get_with_before(&name, reference, end).await?,
+            false => self.get(&name, Range::Bytes { start, end }).await?,
+        };
         if let Ok(page) = decode_page(reference, &got, *level, *index) {
             self.keep_page(reference, &got);
             return Ok(page);

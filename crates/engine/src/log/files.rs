@@ -16,7 +16,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use esker_format::{
-    chunk::ChunkHeader,
+    chunk::{CHUNK_HEADER_BYTES, ChunkHeader},
     ids::{LogId, VolumeId},
 };
 use esker_io::World;
@@ -85,6 +85,14 @@ impl LogDirectory {
         Ok(())
     }
 
+    /// Makes the directory that logs beside this one may be moved to.
+    pub(crate) fn make_aside(&self, world: &World, log: LogId) -> Result<()> {
+        if self.logs(world)?.iter().any(|other| *other != log) {
+            world.disk.create_dir("aside")?;
+        }
+        Ok(())
+    }
+
     /// Moves a log that must not be replayed out of the way; returns its new path.
     pub(crate) fn set_aside(&self, world: &World, log: LogId) -> Result<String> {
         world.disk.create_dir("aside")?;
@@ -128,6 +136,8 @@ pub(crate) struct ChunkFiles {
     next_file: u64,
     /// By warmth; of the warm ones the latest used last.
     spares: VecDeque<Spare>,
+    /// The file that an opening's chunk will have. If the opening comes to nothing, it goes.
+    first: Option<Spare>,
     /// Paths of files that are of no use: half made, or more than are kept.
     surplus: Vec<String>,
     shelf: Arc<Shelf>,
@@ -162,6 +172,7 @@ impl ChunkFiles {
             chunk_bytes,
             next_file,
             spares: spares.into(),
+            first: None,
             surplus,
             shelf: Arc::default(),
             preparing: false,
@@ -209,7 +220,21 @@ impl ChunkFiles {
         Ok(Arc::new(Chunk::new(header, spare.path, spare.file, self.chunk_bytes)))
     }
 
+    /// Has the file ready that an opening's chunk will have, with the space of its header.
+    ///
+    /// # Errors
+    /// [`EngineError::Disk`] when there is no file and none can be made.
+    pub(crate) fn make_first(&mut self) -> Result<()> {
+        self.first = Some(self.take_spare(CHUNK_HEADER_BYTES as u64)?);
+        Ok(())
+    }
+
     fn take_spare(&mut self, reserved: u64) -> Result<Spare> {
+        if let Some(first) = self.first.take() {
+            // The rest of its space is reserved by the first append.
+            assert!(reserved == CHUNK_HEADER_BYTES as u64, "an opening's chunk is the first to take a file");
+            return Ok(first);
+        }
         if let Some(ready) = self.spares.pop_back_if(|spare| spare.warmth >= Warmth::New) {
             self.hurried = self.ready(Warmth::New) == 0;
             return Ok(ready);
@@ -328,5 +353,11 @@ impl ChunkFiles {
     /// Makes the names of all files durable.
     pub(crate) fn sync_names(&self) -> Result<()> {
         Ok(self.world.disk.sync_dir(&self.dir)?)
+    }
+}
+
+impl Drop for ChunkFiles {
+    fn drop(&mut self) {
+        remove_files(&self.world, self.first.take().map(|spare| spare.path).into_iter().collect());
     }
 }

@@ -88,6 +88,12 @@ impl Pool {
         })
     }
 
+    /// The newest head, if it is newer than this one.
+    pub(crate) async fn newer_head(&self, than: &Head) -> Result<Option<Newest>> {
+        let newest = self.newest_head(than.volume).await?;
+        Ok(Some(newest).filter(|newest| newest.head.number > than.number))
+    }
+
     /// The numbers of all heads of a volume, ascending, strays among them. One LIST.
     pub async fn head_numbers(&self, volume: VolumeId) -> Result<Vec<u64>> {
         let listed = self.fetcher.list(&object_names::heads(volume)).await?;

@@ -2,7 +2,7 @@
 
 use esker_format::{head::Head, ids::VolumeId, page::PageRef};
 
-use super::Effective;
+use super::{Effective, Volume};
 use crate::pieces::Pieces;
 
 /// What a volume is called and how it is set.
@@ -30,5 +30,12 @@ pub(crate) struct StoredMap {
 impl StoredMap {
     pub(crate) fn of(head: &Head) -> StoredMap {
         StoredMap { root: head.root, size_bytes: head.size_bytes, sequence: head.root_sequence }
+    }
+}
+
+impl Volume {
+    /// The map of the newest head.
+    pub(crate) fn stored_map(&self) -> StoredMap {
+        *self.stored.lock()
     }
 }

@@ -14,6 +14,7 @@ use esker_control::api::{
 use esker_engine::{
     core::map::MapMemory,
     fetch::{INDEX_CACHE_BYTES, PAGE_CACHE_BYTES},
+    pieces::PieceMemory,
 };
 use esker_frontend::nbd::{Kind, Latency, Timed, Traffic};
 use esker_io::objects::{BreakerState, Strain};
@@ -37,6 +38,7 @@ pub(super) struct Look {
     pub(super) dirty_bytes: u64,
     pub(super) dirty_bytes_max: u64,
     pub(super) maps: Maps,
+    pub(super) pieces: Pieces,
     pub(super) strain: Strain,
     /// By volume.
     pub(super) traffic: BTreeMap<String, Traffic>,
@@ -60,6 +62,18 @@ impl From<&MapMemory> for Maps {
             evicted: memory.evicted(),
             waits: memory.waits(),
         }
+    }
+}
+
+/// The memory of all pieces together.
+pub(super) struct Pieces {
+    pub(super) bytes: u64,
+    pub(super) bound: u64,
+}
+
+impl From<&PieceMemory> for Pieces {
+    fn from(memory: &PieceMemory) -> Pieces {
+        Pieces { bytes: memory.used(), bound: memory.bound() }
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use esker_engine::pool::Pool;
 
-use super::{Lab, Outcome, VOLUME, violation};
+use super::{CACHE_BYTES, Lab, Outcome, VOLUME, violation};
+use crate::Task;
 
 impl Lab {
     /// Everything that a volume's heads name is there and whole (I5).
@@ -12,7 +13,15 @@ impl Lab {
         self.check_roots_after_reclaim()?;
         self.check_groups()?;
         self.check_kept()?;
-        self.audit(async |pool: Arc<Pool>| {
+        let check = self.begin_check();
+        self.end_check(check)
+    }
+
+    /// Starts to look.
+    pub fn begin_check(&mut self) -> Task<Result<(), String>> {
+        let world = self.auditor.world();
+        self.auditor.spawn("audit", async move {
+            let pool = Pool::open(world, CACHE_BYTES).await.map_err(|error| error.to_string())?;
             let report = esker_engine::check::check(&pool, &[], |_, _| ()).await;
             let problems = report.map_err(|error| error.to_string())?.problems;
             match problems.first() {
@@ -25,6 +34,11 @@ impl Lab {
                 )),
             }
         })
+    }
+
+    /// Waits for what was found.
+    pub fn end_check(&mut self, check: Task<Result<(), String>>) -> Outcome {
+        self.wait(check)?.map_err(violation)
     }
 
     /// What the store holds of the volume, read by somebody else, is all of its history.

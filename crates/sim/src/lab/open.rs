@@ -10,7 +10,7 @@ use esker_engine::{
     volume::{Status, Volume},
 };
 
-use super::{CACHE_BYTES, Fall, Lab, Outcome, Stop, VOLUME, violation};
+use super::{Fall, Lab, Outcome, Setup, Stop, VOLUME, violation};
 use crate::{Host, Loss, Task};
 
 type Opened = Result<(Arc<Engine>, Arc<Volume>, Report), EngineError>;
@@ -51,7 +51,7 @@ impl Lab {
         if self.owner.is_some_and(|owner| owner != site) {
             self.contested = true;
         }
-        let (limits, disk_cache_bytes) = (self.setup.limits, self.setup.disk_cache_bytes);
+        let Setup { limits, cache_bytes, disk_cache_bytes, .. } = self.setup;
         let at = &mut self.sites[site];
         at.volume = None;
         at.engine = None;
@@ -61,7 +61,7 @@ impl Lab {
         let (host, directory) = (at.host.clone(), at.directory);
         let world = host.world();
         host.clone().spawn("open", async move {
-            let pool = Pool::open(world, CACHE_BYTES).await?.with_disk_cache(disk_cache_bytes).await;
+            let pool = Pool::open(world, cache_bytes).await?.with_disk_cache(disk_cache_bytes).await;
             let pool = Arc::new(pool);
             let engine = Arc::new(Engine::new(pool, directory, limits, spawner(host)));
             let (volume, report) = engine.open(VOLUME, None).await?;

@@ -35,6 +35,8 @@ struct Reached {
 
 /// What came of a round.
 type Round = Task<Result<Report, EngineError>>;
+/// An engine and the volume that it has open for reading.
+type Reader = (Arc<Engine>, Arc<Volume>);
 
 impl Lab {
     /// Starts a round at a site whose engine runs.
@@ -133,12 +135,16 @@ impl Lab {
     }
 
     /// Opens the volume for reading at a site, by an engine of its own.
-    pub fn open_reader(&mut self, site: usize) -> Outcome<(Arc<Engine>, Arc<Volume>)> {
+    pub fn open_reader(&mut self, site: usize) -> Outcome<Reader> {
+        self.try_open_reader(site)?.map_err(violation)
+    }
+
+    /// The same; the engine may refuse.
+    pub fn try_open_reader(&mut self, site: usize) -> Outcome<Result<Reader, EngineError>> {
         let engine = self.bare_engine(site)?;
         let opening = engine.clone();
         let task = self.sites[site].host.spawn("open", async move { opening.open_read_only(VOLUME).await });
-        let volume = self.wait(task)?.map_err(violation)?;
-        Ok((engine, volume))
+        Ok(self.wait(task)?.map(|volume| (engine, volume)))
     }
 
     /// Reads a whole volume that is open for reading.

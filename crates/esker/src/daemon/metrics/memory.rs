@@ -37,6 +37,20 @@ pub(super) const METRICS: &[Metric] = &[
         one(look.maps.waits as f64)
     }),
     metric(
+        "esker_pieces_bytes",
+        Gauge,
+        &[],
+        "Memory of pieces: of volumes that are only read, and of openings that make a segment of them",
+        |look| one(look.pieces.bytes as f64),
+    ),
+    metric(
+        "esker_pieces_bound_bytes",
+        Gauge,
+        &[],
+        "At so many, nothing more is opened for reading that has pieces",
+        |look| one(look.pieces.bound as f64),
+    ),
+    metric(
         "esker_cache_bytes",
         Gauge,
         &["kind"],

@@ -26,6 +26,7 @@ fn look() -> Look {
         dirty_bytes: 7,
         dirty_bytes_max: 8,
         maps: Maps { bytes: 21, bound: 22, loaded: 23, evicted: 24, waits: 25 },
+        pieces: Pieces { bytes: 26, bound: 27 },
         strain: Strain {
             tries: 31,
             budget_waits: 32,
@@ -81,6 +82,8 @@ fn numbers_are_under_their_names() {
         ("esker_map_leaves_loaded_total", &[], 23.0),
         ("esker_map_leaves_evicted_total", &[], 24.0),
         ("esker_map_waits_total", &[], 25.0),
+        ("esker_pieces_bytes", &[], 26.0),
+        ("esker_pieces_bound_bytes", &[], 27.0),
         ("esker_reclaim_rounds_total", &[], 3.0),
         ("esker_reclaim_failed_rounds_total", &[], 1.0),
         ("esker_reclaim_deleted_objects_total", &[], 4.0),

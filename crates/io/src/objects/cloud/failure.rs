@@ -154,6 +154,8 @@ impl Failure {
                 (400, "XAmzContentSHA256Mismatch" | "XAmzContentChecksumMismatch") => {
                     StoreErrorKind::Transient
                 }
+                // Until they are renewed the store is as good as away.
+                (400 | 401 | 403, "ExpiredToken" | "TokenRefreshRequired") => StoreErrorKind::Transient,
                 (429, _) | (503, "SlowDown" | "ServerBusy" | "TooManyRequests") => {
                     StoreErrorKind::Throttled(answer.retry_after.unwrap_or_default())
                 }

@@ -55,8 +55,10 @@ fn refusals_have_the_kind_that_a_caller_can_act_on() {
     assert_eq!(put(503, "SlowDown"), Throttled(Duration::ZERO));
     assert_eq!(put(503, "ServiceUnavailable"), Transient);
     assert_eq!(put(429, ""), Throttled(Duration::ZERO));
-    // Of credentials that have run out: nothing passes before somebody renews them.
-    assert_eq!(put(403, "ExpiredToken"), Permanent);
+    // Of credentials that have run out: it passes when they are renewed.
+    assert_eq!(put(403, "ExpiredToken"), Transient);
+    assert_eq!(get(400, "ExpiredToken"), Transient);
+    assert_eq!(put(403, "SignatureDoesNotMatch"), Permanent);
     assert_eq!(get(404, "NoSuchKey"), NotFound);
     assert_eq!(get(404, ""), NotFound);
     assert_eq!(get(404, "NoSuchBucket"), Permanent);
