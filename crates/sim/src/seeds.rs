@@ -1,7 +1,6 @@
 //! Random histories: a seed draws a configuration, hundreds of operations with faults and crashes between them
 //! (safety), and then a time without faults in which everything has to reach the store (liveness).
 
-mod branches;
 mod draw;
 mod trouble;
 
@@ -70,9 +69,6 @@ pub fn run_plan(plan: &Plan) -> Result<Done, Box<Failure>> {
         lab,
         plan: plan.clone(),
         random,
-        // Of its own, so that what else is drawn stays the same with it and without.
-        branches: Prng::new(plan.setup.seed ^ 0xb4a9),
-        made: Vec::new(),
         kept: None,
         operations: 0,
         crashes: 0,
@@ -90,9 +86,6 @@ struct History {
     lab: Lab,
     plan: Plan,
     random: Prng,
-    branches: Prng,
-    /// The names of the snapshots and forks that were begun.
-    made: Vec<String>,
     /// A state to go back to.
     kept: Option<Kept>,
     operations: u64,
@@ -120,9 +113,6 @@ impl History {
     fn step(&mut self) -> Outcome {
         self.lab.observe()?;
         self.lab.reap_later()?;
-        if self.plan.branches && self.branches.chance(60_000) {
-            self.branch()?;
-        }
         match self.random.below(1_000) {
             0..860 => self.ordinary(),
             _ => self.trouble(),
