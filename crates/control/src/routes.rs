@@ -12,7 +12,7 @@ use hyper::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    ApiError, Daemon, ErrorKind, Limits, Result,
+    Answer, ApiError, Daemon, ErrorKind, Limits, Result,
     api::{
         CreateSnapshot, CreateVolume, ForkVolume, LabelSnapshot, OpenVolume, ReclaimPool, ResizeVolume,
         RewindVolume,
@@ -90,6 +90,22 @@ impl Route {
     }
 }
 
+fn no_endpoint(path: &str) -> ApiError {
+    let message = format!(
+        "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, snapshots, \
+         reclaim"
+    );
+    ApiError::new(ErrorKind::NotFound, message)
+}
+
+fn not_allowed(route: &Route, path: &str, method: &Method) -> Response<Full<Bytes>> {
+    let allowed = route.allowed();
+    let message = format!("{path} does not take {method}, only {allowed}");
+    let mut response = failure(&ApiError::new(ErrorKind::MethodNotAllowed, message));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
 /// Answers one request.
 pub(crate) async fn answer(
     daemon: Arc<dyn Daemon>,
@@ -98,10 +114,7 @@ pub(crate) async fn answer(
 ) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     let Some(route) = Route::of(&path) else {
-        let message = format!(
-            "there is no {path}; endpoints are /metrics and, behind /v1/, status, requests, metrics, volumes, snapshots, reclaim"
-        );
-        return failure(&ApiError::new(ErrorKind::NotFound, message));
+        return failure(&no_endpoint(&path));
     };
     let method = request.method().clone();
     let answered = match (&method, &route) {
@@ -125,18 +138,15 @@ pub(crate) async fn answer(
             Err(error) => Err(error),
         },
         (&Method::GET, Route::Snapshots) => call(daemon.snapshots()).await,
-        (&Method::POST, Route::Snapshot(name)) => match body::<CreateSnapshot>(request, limits).await {
-            Ok(wanted) => call(daemon.snapshot(name.clone(), wanted)).await,
-            Err(error) => Err(error),
-        },
-        (&Method::POST, Route::Labels(name)) => match body::<LabelSnapshot>(request, limits).await {
-            Ok(wanted) => call(daemon.label(name.clone(), wanted)).await,
-            Err(error) => Err(error),
-        },
-        (&Method::POST, Route::Fork(name)) => match body::<ForkVolume>(request, limits).await {
-            Ok(wanted) => call(daemon.fork(name.clone(), wanted)).await,
-            Err(error) => Err(error),
-        },
+        (&Method::POST, Route::Snapshot(name)) => {
+            with_body(request, limits, |wanted: CreateSnapshot| daemon.snapshot(name.clone(), wanted)).await
+        }
+        (&Method::POST, Route::Labels(name)) => {
+            with_body(request, limits, |wanted: LabelSnapshot| daemon.label(name.clone(), wanted)).await
+        }
+        (&Method::POST, Route::Fork(name)) => {
+            with_body(request, limits, |wanted: ForkVolume| daemon.fork(name.clone(), wanted)).await
+        }
         (&Method::POST, Route::Open(name)) => match body::<OpenVolume>(request, limits).await {
             Ok(wanted) => call(daemon.open(name.clone(), wanted)).await,
             Err(error) => Err(error),
@@ -145,11 +155,10 @@ pub(crate) async fn answer(
             Ok(wanted) => call(daemon.resize(name.clone(), wanted)).await,
             Err(error) => Err(error),
         },
-        (&Method::POST, Route::Rewind(name)) => match body::<RewindVolume>(request, limits).await {
-            Ok(wanted) => call(daemon.rewind(name.clone(), wanted)).await,
-            Err(error) => Err(error),
-        },
-        _ => return not_allowed(&path, &method, &route),
+        (&Method::POST, Route::Rewind(name)) => {
+            with_body(request, limits, |wanted: RewindVolume| daemon.rewind(name.clone(), wanted)).await
+        }
+        _ => return not_allowed(&route, &path, &method),
     };
     match answered {
         Ok(json) => respond(StatusCode::OK, JSON, json),
@@ -176,6 +185,15 @@ async fn call<T: Serialize + Send + 'static>(
     })
 }
 
+/// As [`call`], of what the request's body asks for.
+async fn with_body<B: DeserializeOwned, T: Serialize + Send + 'static>(
+    request: Request<Incoming>,
+    limits: Limits,
+    asked: impl FnOnce(B) -> Answer<T>,
+) -> Result<Vec<u8>> {
+    call(asked(body(request, limits).await?)).await
+}
+
 /// The request's body, which is small and comes in time, or is refused. An empty one is an empty object.
 async fn body<T: DeserializeOwned>(request: Request<Incoming>, limits: Limits) -> Result<T> {
     let limited = Limited::new(request.into_body(), limits.body_bytes);
@@ -197,14 +215,6 @@ async fn body<T: DeserializeOwned>(request: Request<Incoming>, limits: Limits) -
     serde_json::from_slice(text).map_err(|error| {
         ApiError::new(ErrorKind::Invalid, format!("the body is not what is expected: {error}"))
     })
-}
-
-fn not_allowed(path: &str, method: &Method, route: &Route) -> Response<Full<Bytes>> {
-    let allowed = route.allowed();
-    let message = format!("{path} does not take {method}, only {allowed}");
-    let mut response = failure(&ApiError::new(ErrorKind::MethodNotAllowed, message));
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    response
 }
 
 fn failure(error: &ApiError) -> Response<Full<Bytes>> {

@@ -231,3 +231,60 @@ async fn labels_come_and_go() {
     assert!(host.label("base", &vec![label("a", "1")], &[]).await.is_err(), "no snapshot");
     base.drain().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_fork_a_thousand_deep_opens_and_reads_like_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let counted = Arc::new(objects::Counted::new(store()));
+    let edge: Arc<dyn esker_io::Objects> = counted.clone();
+    let host = host(directory.path(), &edge, 1).await;
+    let base = host.create("f0", 16 * MIB, properties(Durability::Ephemeral)).await.unwrap();
+    (0..64).for_each(|block| write(&base, block, 1));
+    base.drain().await.unwrap();
+    for depth in 1..=1_000 {
+        host.fork(&format!("f{}", depth - 1), &format!("f{depth}")).await.unwrap();
+        if depth == 500 {
+            let (middle, _) = host.open("f500", None).await.unwrap();
+            write(&middle, 3, 2);
+            middle.drain().await.unwrap();
+        }
+    }
+    let mut took = Vec::new();
+    for name in ["f1", "f1000"] {
+        // Of a run that has nothing in memory.
+        let fresh = self::host(directory.path(), &edge, 1).await;
+        let before = counted.snapshot();
+        let volume = fresh.open_read_only(name).await.unwrap();
+        let expected = if name == "f1" { 1 } else { 2 };
+        let image = image(&volume, 64).await;
+        assert_eq!((image[3], image[4]), (expected, 1), "{name}");
+        let after = counted.snapshot();
+        took.push((after.gets - before.gets, after.lists - before.lists, volume.status().map_bytes));
+    }
+    // The deep one has one more segment in its tail, where something was written half way.
+    assert!(took[1].0 <= took[0].0 + 2, "{took:?}");
+    assert_eq!(took[0].1, took[1].1, "{took:?}");
+    assert!(took[1].2 <= took[0].2 * 2, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_thousand_forks_cost_three_small_objects_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let objects = store();
+    let host = host(directory.path(), &objects, 1).await;
+    let base = host.create("base", 16 * MIB, properties(Durability::Ephemeral)).await.unwrap();
+    (0..64).for_each(|block| write(&base, block, 1));
+    host.snapshot("base", "one", Vec::new()).await.unwrap();
+    let stored = async || {
+        let listed = objects.list("").await.unwrap();
+        (listed.len(), listed.iter().map(|object| object.bytes).sum::<u64>())
+    };
+    let before = stored().await;
+    for fork in 0..1_000 {
+        host.fork("base@one", &format!("f{fork}")).await.unwrap();
+    }
+    let after = stored().await;
+    assert_eq!(after.0 - before.0, 3_000);
+    assert!(after.1 - before.1 < 3_000 * 1_024, "{} bytes", after.1 - before.1);
+    base.drain().await.unwrap();
+}

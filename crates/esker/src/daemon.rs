@@ -84,6 +84,12 @@ impl Daemon {
         name: &str,
         request: &api::OpenVolume,
     ) -> Result<api::Opened, EngineError> {
+        if catalogue::is_snapshot(name) && !request.read_only {
+            // Refused, not failed: nobody wants it to be open from now on.
+            return Err(EngineError::Invalid(format!(
+                "{name} is a snapshot, which nobody writes; fork it: esker fork {name} NEW"
+            )));
+        }
         let serves = |status: &Status| matches!(status, Status::Running | Status::ReadOnly);
         let already_open = self.host.volume(name).is_some_and(|volume| serves(&volume.status().status));
         self.inside().wanted.insert(name.to_owned(), Wanted::Opening);

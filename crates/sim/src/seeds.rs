@@ -1,6 +1,7 @@
 //! Random histories: a seed draws a configuration, hundreds of operations with faults and crashes between them
 //! (safety), and then a time without faults in which everything has to reach the store (liveness).
 
+mod branches;
 mod draw;
 mod trouble;
 
@@ -70,10 +71,13 @@ pub fn run_plan(plan: &Plan) -> Result<Done, Box<Failure>> {
         plan: plan.clone(),
         random,
         kept: None,
+        rewinds: 0,
+        // Of its own, so that what else is drawn stays the same with it and without.
+        branches: Prng::new(plan.setup.seed ^ 0xb4a9),
+        made: Vec::new(),
         operations: 0,
         crashes: 0,
         openings: 0,
-        rewinds: 0,
     };
     let outcome = history.safety().and_then(|()| history.liveness());
     let History { lab, operations, crashes, openings, rewinds, .. } = history;
@@ -88,6 +92,9 @@ struct History {
     random: Prng,
     /// A state to go back to.
     kept: Option<Kept>,
+    branches: Prng,
+    /// The names of the snapshots and forks that were begun.
+    made: Vec<String>,
     operations: u64,
     crashes: u64,
     openings: u64,
@@ -113,6 +120,9 @@ impl History {
     fn step(&mut self) -> Outcome {
         self.lab.observe()?;
         self.lab.reap_later()?;
+        if self.plan.branches && self.branches.chance(60_000) {
+            self.branch()?;
+        }
         match self.random.below(1_000) {
             0..860 => self.ordinary(),
             _ => self.trouble(),

@@ -145,6 +145,8 @@ impl Mark {
                 // Thinned meanwhile, and no root any more; its successors are in the next LIST. If it is there, too, only
                 // this answer was wrong.
                 Ok(None) => continue,
+                // Heads live above it: a burial that came when its number was free again, and never was (rule H2).
+                Ok(Some(head)) if head.kind == HeadKind::Deleted => {}
                 Ok(Some(head)) if head.kind == HeadKind::Unborn => self.unborn(pool, &head).await?,
                 Ok(Some(head)) => self.root(pool, &head, &names::head(volume, number)).await?,
                 Err(error) => self.pass_over(stopped_by(&names::head(volume, number), error))?,

@@ -284,7 +284,7 @@ impl Round<'_> {
             |pin: &&Pin| gone(&pin.source().volume) || now_ms.saturating_sub(pin.head().written_ms) > old_ms;
         let unborn = mark.newest.values().filter_map(|newest| newest.pin.as_ref());
         let volumes: Vec<_> = unborn.filter(never).map(Pin::volume).collect();
-        for volume in volumes {
+        for volume in volumes.into_iter().filter(|_| !planted(Bug::UnbornNotBuried)) {
             mark.bury(self.pool, volume).await?;
         }
         Ok(())

@@ -46,10 +46,20 @@ impl Lab {
         engine: &Arc<Engine>,
         name: &str,
     ) -> Outcome<Result<(), EngineError>> {
+        let task = self.begin_delete(site, engine, name);
+        self.wait(task)
+    }
+
+    /// Begins to delete one.
+    pub fn begin_delete(
+        &mut self,
+        site: usize,
+        engine: &Arc<Engine>,
+        name: &str,
+    ) -> Task<Result<(), EngineError>> {
         self.may_be_gone |= name == VOLUME;
         let (engine, name) = (engine.clone(), name.to_owned());
-        let task = self.sites[site].host.spawn("delete", async move { engine.delete(&name).await });
-        self.wait(task)
+        self.sites[site].host.spawn("delete", async move { engine.delete(&name).await })
     }
 
     /// The newest head of what a name stands for; none when it is free.
