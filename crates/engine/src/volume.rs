@@ -18,12 +18,7 @@ mod write;
 
 use std::{sync::Arc, time::Duration};
 
-use esker_format::{
-    BLOCK_BYTES,
-    chunk::CHUNK_BYTES,
-    ids::VolumeId,
-    property::{Compression, Durability, History, OnLag},
-};
+use esker_format::{BLOCK_BYTES, chunk::CHUNK_BYTES, ids::VolumeId};
 use esker_io::sync::{
     Event, Mutex, Sharded,
     atomic::{AtomicBool, AtomicU64, Ordering, fence},
@@ -35,6 +30,7 @@ pub use point::Point;
 pub use read::{ExtentState, ReadStep};
 pub(crate) use stages::seal_pieces;
 pub use status::{Status, VolumeStatus};
+pub use stored::Effective;
 pub(crate) use stored::{Identity, StoredMap};
 pub(crate) use sweep::{Keeper, Maps, keep};
 
@@ -52,19 +48,6 @@ use crate::{
     pool::Pool,
     segment_ids::SegmentIds,
 };
-
-/// The settings of a volume after inheritance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Effective {
-    /// What may be lost with the host.
-    pub durability: Durability,
-    /// How frames are compressed.
-    pub compression: Compression,
-    /// What happens while the store lags behind.
-    pub on_lag: OnLag,
-    /// How long old heads stay reachable.
-    pub history: History,
-}
 
 /// Bounds of one volume.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,27 @@
 //! What a volume is opened from.
 
-use esker_format::{head::Head, ids::VolumeId, page::PageRef};
+use esker_format::{
+    head::Head,
+    ids::VolumeId,
+    page::PageRef,
+    property::{Compression, Durability, History, OnLag},
+};
 
-use super::{Effective, Volume};
+use super::Volume;
 use crate::pieces::Pieces;
+
+/// The settings of a volume after inheritance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effective {
+    /// What may be lost with the host.
+    pub durability: Durability,
+    /// How frames are compressed.
+    pub compression: Compression,
+    /// What happens while the store lags behind.
+    pub on_lag: OnLag,
+    /// How long old heads stay reachable.
+    pub history: History,
+}
 
 /// What a volume is called and how it is set.
 pub(crate) struct Identity {
