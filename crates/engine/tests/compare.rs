@@ -4,6 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use esker_engine::{
+    diff::{NamedState, Walk},
     host::Host,
     pool::Pool,
     volume::{Change, Limits, Scratch, Volume, WriteStep},
@@ -143,6 +144,52 @@ async fn nothing_that_changed_is_left_out() {
     assert!(changed(&volume, &format!("#{number}"), 9).await.iter().all(|changed| !changed));
     for none in ["t99", "#999999", "v@t99", "other@t1", "#x", "@", ""] {
         assert!(volume.compared_with(none).await.is_err(), "{none}");
+    }
+    volume.drain().await.unwrap();
+}
+
+/// Heads of one volume, each with a part of it in pieces, and a fork's.
+#[tokio::test]
+async fn heads_with_pieces_are_states_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = host(directory.path()).await;
+    let bounded =
+        Properties { durability: Some(Durability::Bounded { seconds: 1 }), ..Properties::default() };
+    let volume = host.create("v", BLOCKS * BLOCK, bounded).await.unwrap();
+    let size = BLOCKS as usize;
+    let mut model = Model { contents: vec![0; size], touched: vec![0; size], turn: 1 };
+    let (mut numbers, mut kept, mut pieces) = (Numbers(9), Vec::<Kept>::new(), 0);
+    for turn in 1..=5 {
+        model.turn = turn;
+        for _ in 0..=numbers.below(30) {
+            model.change(&volume, &mut numbers);
+        }
+        while volume.committed_sequence() < volume.last_sequence() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let newest = host.pool().newest_head(volume.id()).await.unwrap().head;
+        pieces += newest.pieces.len();
+        let name = format!("v#{}", newest.number);
+        kept.push(Kept { name, contents: model.contents.clone(), turn: turn + 1 });
+    }
+    assert!(pieces > 0, "nothing was in a piece");
+    for from in &kept {
+        for to in &kept {
+            let newer = NamedState::find(host.pool(), &to.name).await.unwrap();
+            let older = NamedState::find(host.pool(), &from.name).await.unwrap().against(newer.volume);
+            let mut walk = Walk::new(host.pool().fetcher(), &older.state, &newer.state, 0..BLOCKS);
+            let mut changed = vec![false; size];
+            while let Some(found) = walk.next().await.unwrap() {
+                for change in found {
+                    changed[change.lba as usize..(change.lba + change.blocks) as usize].fill(true);
+                }
+            }
+            for (block, changed) in changed.iter().enumerate() {
+                let differs = from.contents[block] != to.contents[block];
+                assert!(*changed || !differs, "{} to {}: block {block} is left out", from.name, to.name);
+            }
+            assert!(from.name != to.name || !changed.contains(&true), "{} differs from itself", from.name);
+        }
     }
     volume.drain().await.unwrap();
 }
