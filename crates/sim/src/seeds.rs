@@ -1,7 +1,6 @@
 //! Random histories: a seed draws a configuration, hundreds of operations with faults and crashes between them
 //! (safety), and then a time without faults in which everything has to reach the store (liveness).
 
-mod branches;
 mod draw;
 mod trouble;
 
@@ -64,17 +63,7 @@ pub fn run_plan(plan: &Plan) -> Result<Done, Box<Failure>> {
     };
     let mut lab = Lab::new(plan.setup.clone()).map_err(|stop| fail(0, stop))?;
     let random = lab.random().fork();
-    let mut history = History {
-        lab,
-        plan: plan.clone(),
-        random,
-        // Of its own, so that what else is drawn stays the same with it and without.
-        branches: Prng::new(plan.setup.seed ^ 0xb4a9),
-        made: Vec::new(),
-        operations: 0,
-        crashes: 0,
-        openings: 0,
-    };
+    let mut history = History { lab, plan: plan.clone(), random, operations: 0, crashes: 0, openings: 0 };
     let outcome = history.safety().and_then(|()| history.liveness());
     let History { lab, operations, crashes, openings, .. } = history;
     outcome.map_err(|stop| fail(operations, stop))?;
@@ -86,9 +75,6 @@ struct History {
     lab: Lab,
     plan: Plan,
     random: Prng,
-    branches: Prng,
-    /// The names of the snapshots and forks that were begun.
-    made: Vec<String>,
     operations: u64,
     crashes: u64,
     openings: u64,
@@ -113,9 +99,6 @@ impl History {
     fn step(&mut self) -> Outcome {
         self.lab.observe()?;
         self.lab.reap_later()?;
-        if self.plan.branches && self.branches.chance(60_000) {
-            self.branch()?;
-        }
         match self.random.below(1_000) {
             0..860 => self.ordinary(),
             _ => self.trouble(),

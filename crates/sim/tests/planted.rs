@@ -275,11 +275,6 @@ fn r6_an_unborn_head_stops_rounds() {
 }
 
 #[test]
-fn r7_a_root_hops() {
-    caught(Bug::MarkNotListed, "fork-hop");
-}
-
-#[test]
 fn h7_a_fork_forgets_pieces() {
     caught_by(Bug::PiecesForgotten, "fork-pieces", "the fork holds");
 }

@@ -153,7 +153,7 @@ fn snapshot_kept(lab: &mut Lab) -> Outcome {
     let engine = lab.engine(0);
     lab.fork(0, "v@s1", "fork")?;
     lab.delete(0, &engine, "v@s1")?.map_err(violation)?;
-    for round in 0..3 {
+    for round in 0..2 {
         checkpoint(lab, round + 3)?;
         lab.run_ms(GRACE_MS)?;
         lab.reclaim(0, GRACE_MS)?;
@@ -208,7 +208,7 @@ fn fork_unborn(lab: &mut Lab) -> Outcome {
     lab.machine().store().fail(When::next(Request::Put, "heads/").host(2).skip(1).times(8), late);
     let made = lab.begin_fork(1, &engine, VOLUME, "copy");
     lab.run_until("the pin is there", |lab| lab.head_names().iter().any(|name| !is_of_owner(lab, name)))?;
-    for round in 0..6 {
+    for round in 0..4 {
         checkpoint(lab, round)?;
         lab.run_ms(1_000)?;
         lab.reclaim(0, 1_000)?;

@@ -21,8 +21,6 @@ pub struct Plan {
     pub stride: u64,
     /// How likely each kind of trouble is, in a thousand of all trouble, and by its number.
     pub troubles: Vec<u64>,
-    /// Whether snapshots and forks are made, and rounds of reclaim.
-    pub branches: bool,
 }
 
 impl Plan {
@@ -59,8 +57,7 @@ impl Plan {
         let troubles = (0..super::trouble::KINDS).map(|_| *random.pick(&[0, 1, 1, 4])).collect();
         let (operations, stride) = (random.between(300, 600), random.between(1, 9));
         setup.disk_cache_bytes = *random.pick(&[0, 0, 512 << 10, 4 << 20]);
-        let branches = random.chance(400_000);
-        Self { setup, operations, stride, troubles, branches }
+        Self { setup, operations, stride, troubles }
     }
 
     pub(super) fn is_bounded(&self) -> bool {
