@@ -64,7 +64,8 @@ fn in_turn(lab: &mut Lab) -> Outcome {
 fn never_finished(lab: &mut Lab) -> Outcome {
     let volumes = opened(lab)?;
     let writing = lab.begin_in_turn(0, volumes, 1..20);
-    for _ in 0..3 {
+    // The record is on its way for a while.
+    for _ in 0..6 {
         lab.machine()
             .store()
             .fail(When::next(Request::Put, "groups/"), StoreFault::Before(StoreErrorKind::Transient));
@@ -75,6 +76,7 @@ fn never_finished(lab: &mut Lab) -> Outcome {
         VOLUMES.into_iter().all(named)
     })?;
     lab.wait(writing)?.map_err(violation)?;
+    lab.run_ms(150)?;
     lab.fall(0, Fall::Kill);
     lab.check_groups()?;
     if !lab.machine().store().names("groups/").is_empty() {
