@@ -91,6 +91,8 @@ scenarios! {
     reclaim_late_head "reclaim-late-head",
     reclaim_takeover "reclaim-takeover",
     reclaim_deleted "reclaim-deleted",
+    count_shared "count-shared",
+    count_tail "count-tail",
     hour_away "hour-away",
     throttled "throttled",
     stalls "stalls",
