@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use esker_format::{
-    head::{Head, HeadKind},
+    head::{Head, HeadKind, Lineage},
     ids::{AttemptId, DirectoryId, LogId, PoolId, RunId, SegmentId, VolumeId},
     name::NameState,
     names::{self as object_names, ObjectName},
@@ -195,6 +195,7 @@ impl Pool {
             tail: Vec::new(),
             pieces: Vec::new(),
             properties,
+            lineage: Lineage::default(),
             piece: Vec::new(),
         }
     }

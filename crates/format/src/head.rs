@@ -1,9 +1,9 @@
 //! A head: a volume's state as one numbered object. Heads chain; the highest in the chain is true.
 //!
 //! ```text
-//! envelope "ESKRHEAD" version 2
+//! envelope "ESKRHEAD" version 3
 //!   pool 16 │ volume 16 │ number u64 │ epoch u64 │ attempt 16
-//!   kind u8: 0 data, 1 claim, 2 fence, 3 released, 4 deleted
+//!   kind u8: 0 data, 1 claim, 2 fence, 3 released, 4 deleted, 5 unborn, 6 frozen
 //!   previous: u8 0, or u8 1 │ number u64 │ attempt 16 │ hash 32
 //!   run 16 │ directory 16 │ log 16
 //!   size u64, bytes │ written u64, ms since 1970 │ sequence u64
@@ -12,13 +12,15 @@
 //!   tail: count u32 │ { writer u32 │ counter u32 │ first u64 │ last u64 │ object bytes u64 │ index hash 32 } …
 //!   pieces: count u32 │ { head u64 │ first u64 │ last u64 │ bytes u32 │ hash 32 } …
 //!   properties
+//!   lineage, drawn in `head/lineage.rs`
 //!   piece length u32 │ piece
 //! ```
-//! Versions: 2, a tail may name pieces, and a head may carry one. 1, it has no list of pieces, and the length is 0.
+//! Versions: 3, it says where its volume comes from; kinds 5 and 6. 2, a tail may name pieces, and a head may carry one. 1, it has no list of pieces, and the length is 0.
 //!
 //! The tail states which sequences each segment and each piece covers (rule W7); what pieces are is told in
 //! `head/piece.rs`.
 
+mod lineage;
 mod piece;
 
 use std::fmt;
@@ -33,9 +35,10 @@ use crate::{
     SegmentId, VolumeId,
 };
 
+pub use lineage::{LABEL_KEY_BYTES_MAX, LABEL_VALUE_BYTES_MAX, LABELS_MAX, Lineage, Source, valid_label};
 pub use piece::{PIECE_BYTES_MAX, Piece, TAIL_PIECES_MAX, TailPiece};
 
-pub(crate) const KIND: Kind = Kind { what: "head", magic: b"ESKRHEAD", version: 2 };
+pub(crate) const KIND: Kind = Kind { what: "head", magic: b"ESKRHEAD", version: 3 };
 /// The oldest version that is read.
 const VERSION_OLDEST: u16 = 1;
 
@@ -61,6 +64,10 @@ pub enum HeadKind {
     Released = 3,
     /// The volume is gone (rule H6).
     Deleted = 4,
+    /// A fork or a snapshot before its birth (rule R6).
+    Unborn = 5,
+    /// A snapshot: nobody writes it any more.
+    Frozen = 6,
 }
 
 /// The head before.
@@ -128,6 +135,8 @@ pub struct Head {
     pub pieces: Vec<TailPiece>,
     /// The volume's settings.
     pub properties: Properties,
+    /// Where the volume comes from.
+    pub lineage: Lineage,
     /// The bytes of this head's own piece; empty when it carries none.
     pub piece: Vec<u8>,
 }
@@ -144,7 +153,9 @@ impl HeadKind {
             2 => HeadKind::Fence,
             3 => HeadKind::Released,
             4 => HeadKind::Deleted,
-            _ => return Err(FormatError::newer(KIND.what, "kind", "0 to 4", byte)),
+            5 => HeadKind::Unborn,
+            6 => HeadKind::Frozen,
+            _ => return Err(FormatError::newer(KIND.what, "kind", "0 to 6", byte)),
         })
     }
 }
@@ -157,6 +168,8 @@ impl fmt::Display for HeadKind {
             HeadKind::Fence => "fence",
             HeadKind::Released => "released",
             HeadKind::Deleted => "deleted",
+            HeadKind::Unborn => "unborn",
+            HeadKind::Frozen => "frozen",
         })
     }
 }
@@ -194,6 +207,7 @@ impl Head {
             self.tail.iter().for_each(|segment| segment.encode(out));
             self.encode_pieces(out);
             self.properties.encode(out);
+            self.lineage.encode(out);
             self.encode_own_piece(out);
         })
     }
@@ -221,6 +235,7 @@ impl Head {
             tail: parse_tail(&mut from)?,
             pieces: if version >= 2 { piece::parse_list(&mut from)? } else { Vec::new() },
             properties: Properties::parse(&mut from)?,
+            lineage: if version >= 3 { Lineage::parse(&mut from)? } else { Lineage::default() },
             piece: piece::parse_own(&mut from, version)?,
         };
         from.finish()?;
@@ -285,6 +300,7 @@ impl UnverifiedHead {
         ensure(whole_blocks, KIND.what, "size", "whole blocks, at most 8 PiB", size)?;
         head.check_tail()?;
         head.check_pieces()?;
+        head.check_lineage()?;
         Ok(head)
     }
 

@@ -95,6 +95,10 @@ hex_newtype!(
     PackId, 16, "pack id"
 );
 hex_newtype!(
+    /// Snapshots of several volumes at one point (rule W12).
+    GroupId, 16, "group id"
+);
+hex_newtype!(
     /// A BLAKE3 hash.
     Hash, 32, "hash"
 );

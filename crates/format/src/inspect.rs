@@ -139,6 +139,12 @@ fn a_head(out: &mut Text, bytes: &[u8], fact: Option<(crate::VolumeId, u64)>) ->
         format!("of head {carrier} sequences {first} to {last}, {size}, hash {hash}")
     });
     properties(out, &found.properties);
+    out.optional(
+        "source",
+        found.lineage.source.map(|source| format!("volume {} head {}", source.volume, source.head)),
+    );
+    out.optional("group", found.lineage.group);
+    out.list("labels", &found.lineage.labels, |(key, value)| format!("{key}={value}"));
     let pool = found.pool;
     if let Some(own) = found.pieces.last().filter(|piece| piece.head == found.number) {
         out.verdict(own.open(pool, &found.piece));

@@ -35,9 +35,10 @@ pub use cache::{CacheCatalogue, CacheEntry, CacheKey, CacheQueue};
 pub use chunk::{ChunkHeader, Record, RecordKind};
 pub use codec::Codec;
 pub use error::FormatError;
-pub use head::{Head, HeadKind, Piece, Previous, TailPiece, TailSegment};
+pub use head::{Head, HeadKind, Lineage, Piece, Previous, Source, TailPiece, TailSegment};
 pub use ids::{
-    AttemptId, DirectoryId, Hash, LogId, LogPosition, PackId, PoolId, RunId, SegmentId, Sequence, VolumeId,
+    AttemptId, DirectoryId, GroupId, Hash, LogId, LogPosition, PackId, PoolId, RunId, SegmentId, Sequence,
+    VolumeId,
 };
 pub use inspect::describe;
 pub use name::{NameRecord, NameState};

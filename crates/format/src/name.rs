@@ -1,4 +1,4 @@
-//! A name record: what a volume's name stands for from this number of its chain on.
+//! A name record: what the name of a volume or a snapshot stands for from this number of its chain on.
 //!
 //! ```text
 //! envelope "ESKRNAME" version 1
@@ -11,7 +11,7 @@
 use crate::envelope::{self, Kind};
 use crate::error::{ensure, same};
 use crate::ids::excerpt;
-use crate::names::valid_volume_name;
+use crate::names::valid_name;
 use crate::wire::{Put, Reader};
 use crate::{AttemptId, FormatError, PoolId, VolumeId};
 
@@ -93,7 +93,7 @@ impl NameRecord {
         };
         let length = from.u16("name length")?;
         let name = String::from_utf8_lossy(from.take("name", usize::from(length))?).into_owned();
-        valid_volume_name(&name)?;
+        valid_name(&name)?;
         from.finish()?;
         Ok(UnverifiedNameRecord(NameRecord { pool, name, number, attempt, previous, written_ms, state }))
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! pool                                            the pool record
-//! names/NAME/NUMBER                               a chain that binds a volume's name
+//! names/NAME/NUMBER                               a chain that binds a name: of a volume, or VOLUME@SNAPSHOT
 //! volumes/VOLUME/heads/NUMBER                     a volume's heads
 //! writers/00000001                                who won a writer number
 //! segments/SS/WWWWWW-CCCCCC                       SS spreads the load over the store's partitions
@@ -130,7 +130,7 @@ pub fn parse(text: &str) -> Option<ObjectName> {
         "pool" => ObjectName::Pool,
         "names" => {
             let (name, digits) = rest.split_once('/')?;
-            valid_volume_name(name).ok()?;
+            valid_name(name).ok()?;
             ObjectName::Name { name: name.into(), number: parse_number(digits)? }
         }
         "volumes" => {
@@ -172,6 +172,29 @@ fn parse_number(digits: &str) -> Option<u64> {
         return None;
     }
     digits.parse().ok().map(|n: u64| u64::MAX - n)
+}
+
+/// The parts of a snapshot's name, `VOLUME@SNAPSHOT`.
+pub fn snapshot_parts(name: &str) -> Option<(&str, &str)> {
+    name.split_once('@')
+}
+
+/// The name of a snapshot of the volume with this name.
+pub fn snapshot_name(volume: &str, snapshot: &str) -> String {
+    format!("{volume}@{snapshot}")
+}
+
+/// The prefix of the names of all snapshots of the volume with this name.
+pub fn snapshots_of(volume: &str) -> String {
+    format!("names/{volume}@")
+}
+
+/// Checks the name of a volume or a snapshot: one or two that [`valid_volume_name`] allows, joined by `@`.
+pub fn valid_name(name: &str) -> Result<(), FormatError> {
+    match snapshot_parts(name) {
+        None => valid_volume_name(name),
+        Some((volume, snapshot)) => valid_volume_name(volume).and_then(|()| valid_volume_name(snapshot)),
+    }
 }
 
 /// Checks the name of a volume: 1 to 128 of `a-z 0-9 . _ -`, the first a letter or digit.

@@ -45,7 +45,10 @@ fn small_objects() {
     let head = Head::parse(&fixture("head.v1")).unwrap();
     assert_eq!(head.verify(samples::POOL, samples::VOLUME, 41).unwrap(), samples::head());
 
-    same_as_fixture("head.v2", &samples::head_with_pieces().encode());
+    same_as_fixture("head.v3", &samples::frozen_head().encode());
+    let head = Head::parse(&fixture("head.v3")).unwrap();
+    assert_eq!(head.verify(samples::POOL, samples::VOLUME, 2).unwrap(), samples::frozen_head());
+
     let head = Head::parse(&fixture("head.v2")).unwrap();
     let head = head.verify(samples::POOL, samples::VOLUME, 41).unwrap();
     assert_eq!(head, samples::head_with_pieces());

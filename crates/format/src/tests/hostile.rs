@@ -8,13 +8,14 @@ use crate::page::{Pack, parse_page};
 use crate::segment::{SegmentHeader, SegmentIndex, Trailer, open_frame};
 use crate::*;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "pool.v1",
     "name.v1",
     "writer.v1",
     "waiting.v1",
     "head.v1",
     "head.v2",
+    "head.v3",
     "segment-raw.v1",
     "segment-lz4.v1",
     "segment-zstd.v1",
@@ -33,12 +34,14 @@ fn read_as_everything(bytes: &[u8]) -> bool {
         NameRecord::parse(bytes).and_then(|record| record.verify(samples::POOL, "web-1.root", 3)).is_ok(),
         WriterRecord::parse(bytes).and_then(|record| record.verify(samples::POOL, 7)).is_ok(),
         WaitingList::parse(bytes).and_then(|list| list.verify(samples::POOL)).is_ok(),
-        Head::parse(bytes).and_then(|head| head.verify(samples::POOL, samples::VOLUME, 41)).is_ok_and(
-            |head| {
+        [41, 2].into_iter().any(|number| {
+            let head =
+                Head::parse(bytes).and_then(|head| head.verify(samples::POOL, samples::VOLUME, number));
+            head.is_ok_and(|head| {
                 let own = head.pieces.last().filter(|piece| piece.head == head.number);
                 own.is_none_or(|own| own.open(samples::POOL, &head.piece).is_ok())
-            },
-        ),
+            })
+        }),
         Pack::parse(bytes).and_then(|pack| pack.verify(samples::POOL, samples::PACK)).is_ok(),
         ChunkHeader::parse(bytes).is_ok(),
         CacheCatalogue::parse(bytes).and_then(|catalogue| catalogue.verify(samples::POOL, 64 << 10)).is_ok(),
@@ -85,7 +88,7 @@ fn every_truncation_is_refused() {
 fn newer_versions_are_named() {
     for file in FILES {
         let mut bytes = fixture(file);
-        let newest = if file.starts_with("head") { 2 } else { 1 };
+        let newest = if file.starts_with("head") { 3 } else { 1 };
         bytes[8] = newest + 1;
         let result = match file {
             _ if file.starts_with("segment") => SegmentHeader::parse(&bytes).map(drop),

@@ -27,6 +27,33 @@ fn heads_that_contradict_themselves() {
 }
 
 #[test]
+fn what_is_unborn_or_frozen() {
+    let head = samples::frozen_head;
+    let source = head().lineage.source;
+    let none = Lineage::default;
+    assert!(refused(Head { kind: HeadKind::Unborn, ..head() }).contains("unborn, of head 1 only"));
+    let first = || Head { number: 1, previous: None, kind: HeadKind::Unborn, ..head() };
+    assert!(refused(Head { lineage: none(), ..first() }).contains("source"));
+    assert!(refused(Head { kind: HeadKind::Frozen, ..first() }).contains("frozen, above head 1"));
+    let unborn = Head { lineage: Lineage { source, ..none() }, ..first() };
+    assert!(Head::parse(&unborn.encode()).unwrap().verify(samples::POOL, samples::VOLUME, 1).is_ok());
+    let with_pieces = samples::head_with_pieces();
+    let pieces = with_pieces.pieces[..1].to_vec();
+    let carried = Head { kind: HeadKind::Frozen, pieces, sequence: 950, piece: vec![], ..with_pieces };
+    assert!(refused(carried).contains("rule H7"));
+}
+
+#[test]
+fn labels_are_short_plain_text() {
+    use crate::head::valid_label;
+    assert!(valid_label("team/disk.v-1_a", "anything ü").is_ok());
+    for key in ["", "A", "a b", "ä", &"k".repeat(65)] {
+        assert!(valid_label(key, "").is_err(), "{key}");
+    }
+    assert!(valid_label("k", "two\nlines").is_err() && valid_label("k", &"v".repeat(257)).is_err());
+}
+
+#[test]
 fn tails_with_gaps_or_overlaps() {
     let with = |first, last, sequence| {
         let mut head = samples::head();
@@ -177,6 +204,13 @@ fn names_have_one_spelling() {
         assert!(names::valid_volume_name(name).is_err(), "{name}");
     }
     assert!(names::valid_volume_name(&"a".repeat(128)).is_ok());
+    for name in ["a@", "@a", "a@b@c", "a@/", "A@b"] {
+        assert!(names::valid_name(name).is_err(), "{name}");
+    }
+    assert!(names::valid_name("a").is_ok() && names::valid_name("a.b@2026-11-21").is_ok());
+    assert_eq!(names::snapshot_parts(&names::snapshot_name("a", "b")), Some(("a", "b")));
+    assert!(names::name("a@b", 1).starts_with(&names::snapshots_of("a")));
+    assert!(names::parse(&names::name("a@b", 1)).is_some());
 }
 
 #[test]

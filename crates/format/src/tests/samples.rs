@@ -93,6 +93,7 @@ pub(crate) fn head() -> Head {
             ..Properties::default()
         },
         pieces: vec![],
+        lineage: Lineage::default(),
         piece: vec![],
     }
 }
@@ -125,6 +126,22 @@ pub(crate) fn head_with_pieces() -> Head {
             durability: Some(Durability::Sync),
             on_lag: Some(OnLag::Stall),
             ..Properties::default()
+        },
+        ..head()
+    }
+}
+
+/// A snapshot that was born in a group.
+pub(crate) fn frozen_head() -> Head {
+    Head {
+        number: 2,
+        epoch: 1,
+        previous: Some(Previous { number: 1, attempt: AttemptId([0x45; 16]), hash: Hash([0x66; 32]) }),
+        kind: HeadKind::Frozen,
+        lineage: Lineage {
+            source: Some(Source { volume: VolumeId([0x23; 16]), head: 77 }),
+            group: Some(GroupId([0xbb; 16])),
+            labels: vec![("team".into(), "früh".into()), ("why".into(), String::new())],
         },
         ..head()
     }

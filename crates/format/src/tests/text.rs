@@ -24,6 +24,11 @@ fn every_kind_has_a_text() {
         "head.v1",
         &["epoch:           38", "10.0 GiB", "sequences 501 to 600", "bounded(5s)", "inherited"],
     );
+    lines(
+        &names::head(samples::VOLUME, 2),
+        "head.v3",
+        &["frozen", "volume 23232323232323232323232323232323 head 77", "bbbb", "team=früh"],
+    );
     let segment = names::segment(samples::segment_id());
     lines(
         &segment,
