@@ -35,7 +35,7 @@ use futures_util::{StreamExt, stream};
 
 use self::walk::Walk;
 use crate::{
-    EngineError, Result,
+    Result,
     core::space::{Holder, Sums},
     pool::Pool,
     reclaim::round::Class,
@@ -120,8 +120,8 @@ pub async fn measure(pool: &Pool, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     let names: BTreeMap<VolumeId, String> =
         pool.names().await?.into_iter().map(|named| (named.volume, named.name)).collect();
     let mut walk = Walk::new(pool, &listed, progress);
-    for volume in volumes(pool).await? {
-        let Some(roots) = roots(pool, volume).await? else { continue };
+    for (volume, numbers) in volumes(pool).await? {
+        let Some(roots) = roots(pool, volume, &numbers).await? else { continue };
         let number = space.volumes.len() as u32;
         let (mapped, referenced_bytes) = walk.volume(number, &roots.newest, &roots.older).await?;
         space.volumes.push(VolumeSpace {
@@ -165,21 +165,24 @@ async fn list(pool: &Pool) -> Result<(BTreeMap<Bulk, u64>, Space)> {
     Ok((listed, space))
 }
 
-/// Every volume that has a head.
-async fn volumes(pool: &Pool) -> Result<BTreeSet<VolumeId>> {
-    let listed = pool.fetcher().list(&names::volumes()).await?;
-    let volume = |name: &str| match names::parse(name) {
-        Some(ObjectName::Head { volume, .. }) => Some(volume),
-        _ => None,
-    };
-    Ok(listed.iter().filter_map(|object| volume(&object.name)).collect())
+/// The numbers of all heads, by volume, ascending.
+async fn volumes(pool: &Pool) -> Result<BTreeMap<VolumeId, Vec<u64>>> {
+    let mut volumes: BTreeMap<VolumeId, Vec<u64>> = BTreeMap::new();
+    for object in pool.fetcher().list(&names::volumes()).await? {
+        if let Some(ObjectName::Head { volume, number }) = names::parse(&object.name) {
+            volumes.entry(volume).or_default().push(number);
+        }
+    }
+    volumes.values_mut().for_each(|numbers| numbers.sort_unstable());
+    Ok(volumes)
 }
 
 /// The heads of a volume, and what is open of it here for reading; `None` when it is deleted.
-async fn roots(pool: &Pool, volume: VolumeId) -> Result<Option<Roots>> {
-    let newest = match pool.newest_head(volume).await {
-        Err(EngineError::NotFound(_)) => return Ok(None),
-        newest => newest?,
+async fn roots(pool: &Pool, volume: VolumeId, numbers: &[u64]) -> Result<Option<Roots>> {
+    let newest = match pool.newest_of(volume, numbers).await? {
+        Some(newest) => newest,
+        // Heads came and went since the LIST.
+        None => pool.newest_head(volume).await?,
     };
     let readers = pool.uses().read().into_iter().filter(|head| head.volume == volume);
     let mut older: Vec<Head> = readers.map(|head| Head::clone(&head)).collect();

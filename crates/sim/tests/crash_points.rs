@@ -97,6 +97,8 @@ scenarios! {
     rewind_expired "rewind-expired",
     history "history",
     history_clocks "history-clocks",
+    count_shared "count-shared",
+    count_tail "count-tail",
     hour_away "hour-away",
     throttled "throttled",
     stalls "stalls",

@@ -1,6 +1,6 @@
 //! Measured against a model that walks every head by itself, and counts slot by slot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use bytes::Bytes;
 use esker_format::{
@@ -133,8 +133,8 @@ impl Model {
         }
         for (address, blocks) in runs {
             let AddressKind::Segment(id, first) = address.kind() else { continue };
-            if !self.indexes.contains_key(&id) {
-                self.indexes.insert(id, pool.fetcher().index(id, None).await.unwrap());
+            if let Entry::Vacant(missing) = self.indexes.entry(id) {
+                missing.insert(pool.fetcher().index(id, None).await.unwrap());
             }
             for slot in u64::from(first)..u64::from(first) + blocks {
                 self.slots.entry((id, slot as u16)).or_default().insert(by);
