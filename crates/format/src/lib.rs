@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod bundle;
 pub mod cache;
 pub mod chunk;
 pub mod codec;
@@ -22,7 +23,9 @@ pub mod names;
 pub mod page;
 pub mod pool;
 pub mod property;
+pub mod round;
 pub mod segment;
+pub mod table;
 pub mod waiting;
 mod wire;
 pub mod writer;
@@ -37,7 +40,7 @@ pub use codec::Codec;
 pub use error::FormatError;
 pub use head::{Head, HeadKind, Piece, Previous, TailPiece, TailSegment};
 pub use ids::{
-    AttemptId, DirectoryId, Hash, LogId, LogPosition, PackId, PoolId, RunId, SegmentId, Sequence, VolumeId,
+    AttemptId, BundleId, DirectoryId, Hash, LogId, LogPosition, PackId, PoolId, RunId, SegmentId, Sequence, VolumeId,
 };
 pub use inspect::describe;
 pub use name::{NameRecord, NameState};
@@ -45,6 +48,8 @@ pub use names::ObjectName;
 pub use page::{Child, LeafRun, Page, PageRef};
 pub use pool::PoolRecord;
 pub use property::{Compression, Durability, OnLag, Properties};
+pub use round::{RoundRecord, Suspended};
+pub use table::{Link, TableEntry, TableRecord};
 pub use waiting::{Bulk, Dead, WaitingList};
 pub use writer::WriterRecord;
 

@@ -7,13 +7,16 @@
 //! writers/00000001                                who won a writer number
 //! segments/SS/WWWWWW-CCCCCC                       SS spreads the load over the store's partitions
 //! pages/PP/PACK                                   a pack of pages; PP = its first two digits
+//! bundles/PP/BUNDLE                               rewritten segments; PP likewise
+//! table/NUMBER                                    the chain that says where rewritten segments are
+//! rounds/NUMBER                                   the rounds of reclaim
 //! probe/RUN/WHAT                                  the probe of the store; deleted again
 //! ```
 //! `NUMBER` is `u64::MAX − n` in 20 digits, so that an ordered LIST shows the newest first (rule H9). What must be
 //! listed has a plain prefix; what is only fetched is spread (rule H10).
 
 use crate::ids::excerpt;
-use crate::{FormatError, PackId, RunId, SegmentId, VolumeId};
+use crate::{BundleId, FormatError, PackId, RunId, SegmentId, VolumeId};
 
 /// The longest name of a volume, in bytes.
 pub const VOLUME_NAME_BYTES_MAX: usize = 128;
@@ -89,6 +92,36 @@ pub fn packs() -> String {
     "pages/".into()
 }
 
+/// A bundle of rewritten segments.
+pub fn bundle(id: BundleId) -> String {
+    format!("bundles/{:02x}/{id}", id.0[0])
+}
+
+/// The prefix of all bundles.
+pub fn bundles() -> String {
+    "bundles/".into()
+}
+
+/// A record of the segment table.
+pub fn table(n: u64) -> String {
+    format!("table/{}", number(n))
+}
+
+/// The prefix of the segment table's records.
+pub fn tables() -> String {
+    "table/".into()
+}
+
+/// A round of reclaim.
+pub fn round(n: u64) -> String {
+    format!("rounds/{}", number(n))
+}
+
+/// The prefix of all rounds.
+pub fn rounds() -> String {
+    "rounds/".into()
+}
+
 /// An object of the probe.
 pub fn probe(run: &RunId, what: &str) -> String {
     format!("probe/{run}/{what}")
@@ -119,6 +152,12 @@ pub enum ObjectName {
     Segment(SegmentId),
     /// A pack of pages.
     Pack(PackId),
+    /// A bundle of rewritten segments.
+    Bundle(BundleId),
+    /// A record of the segment table.
+    Table(u64),
+    /// A round of reclaim.
+    Round(u64),
     /// A left-over of a probe.
     Probe,
 }
@@ -140,6 +179,9 @@ pub fn parse(text: &str) -> Option<ObjectName> {
         "writers" => ObjectName::Writer(rest.parse().ok().filter(|n| (1..SegmentId::WRITERS).contains(n))?),
         "segments" => ObjectName::Segment(rest.split_once('/')?.1.parse().ok()?),
         "pages" => ObjectName::Pack(rest.split_once('/')?.1.parse().ok()?),
+        "bundles" => ObjectName::Bundle(rest.split_once('/')?.1.parse().ok()?),
+        "table" => ObjectName::Table(parse_number(rest)?),
+        "rounds" => ObjectName::Round(parse_number(rest)?),
         "probe" => {
             let (run, what) = rest.split_once('/')?;
             run.parse::<RunId>().ok()?;
@@ -161,6 +203,9 @@ impl ObjectName {
             ObjectName::Writer(n) => writer(*n),
             ObjectName::Segment(id) => segment(*id),
             ObjectName::Pack(id) => pack(*id),
+            ObjectName::Bundle(id) => bundle(*id),
+            ObjectName::Table(n) => table(*n),
+            ObjectName::Round(n) => round(*n),
             ObjectName::Probe => return None,
         })
     }

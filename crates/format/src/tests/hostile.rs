@@ -8,16 +8,20 @@ use crate::page::{Pack, parse_page};
 use crate::segment::{SegmentHeader, SegmentIndex, Trailer, open_frame};
 use crate::*;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 16] = [
     "pool.v1",
     "name.v1",
     "writer.v1",
     "waiting.v1",
+    "waiting.v2",
+    "table.v1",
+    "round.v1",
     "head.v1",
     "head.v2",
     "segment-raw.v1",
     "segment-lz4.v1",
     "segment-zstd.v1",
+    "segment-raw.v2",
     "pack.v1",
     "chunk.v1",
     "cache.v1",
@@ -27,6 +31,7 @@ const FILES: [&str; 12] = [
 fn read_as_everything(bytes: &[u8]) -> bool {
     let _ = describe("unknown", bytes);
     let _ = parse_page(bytes);
+    let _ = bundle::images(bytes);
     let _ = chunk::decode_record(bytes, samples::SALT);
     let small = [
         PoolRecord::parse(bytes).and_then(|record| record.verify()).is_ok(),
@@ -39,6 +44,8 @@ fn read_as_everything(bytes: &[u8]) -> bool {
                 own.is_none_or(|own| own.open(samples::POOL, &head.piece).is_ok())
             },
         ),
+        TableRecord::parse(bytes).and_then(|record| record.verify(samples::POOL, 70)).is_ok(),
+        RoundRecord::parse(bytes).and_then(|record| record.verify(samples::POOL, 12)).is_ok(),
         Pack::parse(bytes).and_then(|pack| pack.verify(samples::POOL, samples::PACK)).is_ok(),
         ChunkHeader::parse(bytes).is_ok(),
         CacheCatalogue::parse(bytes).and_then(|catalogue| catalogue.verify(samples::POOL, 64 << 10)).is_ok(),
@@ -85,7 +92,7 @@ fn every_truncation_is_refused() {
 fn newer_versions_are_named() {
     for file in FILES {
         let mut bytes = fixture(file);
-        let newest = if file.starts_with("head") { 2 } else { 1 };
+        let newest = if file.starts_with("head") || file.starts_with("waiting") { 2 } else { 1 };
         bytes[8] = newest + 1;
         let result = match file {
             _ if file.starts_with("segment") => SegmentHeader::parse(&bytes).map(drop),
@@ -138,8 +145,9 @@ proptest! {
     #[test]
     fn a_spoilt_index_with_a_right_hash_does_not_panic(
         spoilt in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        rewritten in any::<bool>(),
     ) {
-        let bytes = fixture("segment-lz4.v1");
+        let bytes = fixture(if rewritten { "segment-raw.v2" } else { "segment-lz4.v1" });
         let unspoilt = Trailer::parse(&bytes).unwrap();
         let mut trailer = unspoilt.verify(samples::POOL, samples::segment_id(), None).unwrap();
         let start = trailer.index_offset as usize;
