@@ -8,3 +8,5 @@ pub mod heads;
 pub mod kept;
 pub mod map;
 pub mod policy;
+pub mod slots;
+pub mod victims;

@@ -24,6 +24,7 @@ pub mod reclaim;
 pub mod recover;
 mod seal;
 mod segment_ids;
+pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod upload;

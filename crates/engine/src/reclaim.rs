@@ -1,7 +1,11 @@
 //! THE deleter of objects. Heads go at once: each owner thins its own ([`Heads`]). Segments and packs go in a round,
 //! with grace ([`round`]).
 
+mod chains;
+mod dead;
 mod mark;
+mod quarantine;
+mod rewrite;
 pub mod round;
 mod uses;
 mod waiting;
@@ -18,6 +22,7 @@ use crate::{
     pool::Pool,
 };
 
+pub use quarantine::quarantine;
 pub use uses::Uses;
 pub(crate) use uses::{InFlight, Sent};
 

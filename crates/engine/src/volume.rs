@@ -6,6 +6,7 @@ mod durable;
 mod pace;
 mod pipeline;
 mod read;
+mod reseal;
 mod resize;
 mod room;
 mod stages;

@@ -23,7 +23,13 @@ pub fn images(bytes: &[u8]) -> Result<Vec<Range<usize>>, FormatError> {
         let trailer = Trailer::parse(&bytes[end.saturating_sub(TRAILER_BYTES)..end])?;
         let size = trailer.peek().object_bytes;
         let fits = (SEGMENT_BYTES_MIN..=end as u64).contains(&size);
-        ensure(fits, WHAT, "image", "one that begins in the bundle", format_args!("{size} bytes before {end}"))?;
+        ensure(
+            fits,
+            WHAT,
+            "image",
+            "one that begins in the bundle",
+            format_args!("{size} bytes before {end}"),
+        )?;
         let start = end - size as usize;
         images.push(start..end);
         end = start;

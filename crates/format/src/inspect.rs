@@ -10,9 +10,10 @@ use crate::page::{self, Pack};
 use crate::segment::{self, Run, RunKind, SegmentIndex, Trailer};
 use crate::{
     BLOCK_BYTES, Child, ChunkHeader, FormatError, Hash, Head, NameRecord, NameState, Page, PoolRecord,
-    Properties, RecordKind, WaitingList, WriterRecord, head, name, pool, round, table, waiting, writer,
+    Properties, RecordKind, WaitingList, WriterRecord, head, name, pool, quarantine, round, table, waiting,
+    writer,
 };
-use reclaim::{a_bundle, round_record, slots, table_record};
+use reclaim::{a_bundle, a_quarantine, round_record, slots, table_record};
 
 /// The most lines for the entries of one list.
 const LINES_MAX: usize = 64;
@@ -32,6 +33,7 @@ pub fn describe(name: &str, bytes: &[u8]) -> Result<String, FormatError> {
         Some(ObjectName::Bundle(id)) => a_bundle(&mut out, bytes, id)?,
         Some(ObjectName::Table(number)) => table_record(&mut out, bytes, Some(number))?,
         Some(ObjectName::Round(number)) => round_record(&mut out, bytes, Some(number))?,
+        Some(ObjectName::Quarantine(volume)) => a_quarantine(&mut out, bytes, Some(volume))?,
         Some(ObjectName::Probe) => out.line("object", "left over from a probe of the store"),
         None => by_magic(&mut out, bytes)?,
     }
@@ -50,6 +52,7 @@ fn by_magic(out: &mut Text, bytes: &[u8]) -> Result<(), FormatError> {
         magic if magic == waiting::KIND.magic => waiting_list(out, bytes),
         magic if magic == table::KIND.magic => table_record(out, bytes, None),
         magic if magic == round::KIND.magic => round_record(out, bytes, None),
+        magic if magic == quarantine::KIND.magic => a_quarantine(out, bytes, None),
         magic if magic == segment::MAGIC => a_segment(out, bytes, None),
         magic if magic == page::PACK_MAGIC => a_pack(out, bytes, None),
         magic if magic == chunk::MAGIC => a_chunk(out, bytes),

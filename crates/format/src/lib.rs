@@ -23,6 +23,7 @@ pub mod names;
 pub mod page;
 pub mod pool;
 pub mod property;
+pub mod quarantine;
 pub mod round;
 pub mod segment;
 pub mod table;
@@ -40,7 +41,8 @@ pub use codec::Codec;
 pub use error::FormatError;
 pub use head::{Head, HeadKind, Piece, Previous, TailPiece, TailSegment};
 pub use ids::{
-    AttemptId, BundleId, DirectoryId, Hash, LogId, LogPosition, PackId, PoolId, RunId, SegmentId, Sequence, VolumeId,
+    AttemptId, BundleId, DirectoryId, Hash, LogId, LogPosition, PackId, PoolId, RunId, SegmentId, Sequence,
+    VolumeId,
 };
 pub use inspect::describe;
 pub use name::{NameRecord, NameState};
@@ -48,6 +50,7 @@ pub use names::ObjectName;
 pub use page::{Child, LeafRun, Page, PageRef};
 pub use pool::PoolRecord;
 pub use property::{Compression, Durability, OnLag, Properties};
+pub use quarantine::Quarantine;
 pub use round::{RoundRecord, Suspended};
 pub use table::{Link, TableEntry, TableRecord};
 pub use waiting::{Bulk, Dead, WaitingList};

@@ -10,6 +10,7 @@
 //! bundles/PP/BUNDLE                               rewritten segments; PP likewise
 //! table/NUMBER                                    the chain that says where rewritten segments are
 //! rounds/NUMBER                                   the rounds of reclaim
+//! quarantine/VOLUME                               a volume that cannot be read, and does not stop reclaim
 //! probe/RUN/WHAT                                  the probe of the store; deleted again
 //! ```
 //! `NUMBER` is `u64::MAX − n` in 20 digits, so that an ordered LIST shows the newest first (rule H9). What must be
@@ -122,6 +123,16 @@ pub fn rounds() -> String {
     "rounds/".into()
 }
 
+/// The quarantine of a volume.
+pub fn quarantine(volume: VolumeId) -> String {
+    format!("quarantine/{volume}")
+}
+
+/// The prefix of all quarantines.
+pub fn quarantines() -> String {
+    "quarantine/".into()
+}
+
 /// An object of the probe.
 pub fn probe(run: &RunId, what: &str) -> String {
     format!("probe/{run}/{what}")
@@ -158,6 +169,8 @@ pub enum ObjectName {
     Table(u64),
     /// A round of reclaim.
     Round(u64),
+    /// A volume's quarantine.
+    Quarantine(VolumeId),
     /// A left-over of a probe.
     Probe,
 }
@@ -181,6 +194,7 @@ pub fn parse(text: &str) -> Option<ObjectName> {
         "pages" => ObjectName::Pack(rest.split_once('/')?.1.parse().ok()?),
         "bundles" => ObjectName::Bundle(rest.split_once('/')?.1.parse().ok()?),
         "table" => ObjectName::Table(parse_number(rest)?),
+        "quarantine" => ObjectName::Quarantine(rest.parse().ok()?),
         "rounds" => ObjectName::Round(parse_number(rest)?),
         "probe" => {
             let (run, what) = rest.split_once('/')?;
@@ -206,6 +220,7 @@ impl ObjectName {
             ObjectName::Bundle(id) => bundle(*id),
             ObjectName::Table(n) => table(*n),
             ObjectName::Round(n) => round(*n),
+            ObjectName::Quarantine(volume) => quarantine(*volume),
             ObjectName::Probe => return None,
         })
     }

@@ -17,7 +17,7 @@ use crate::error::{ensure, same};
 use crate::segment::{SlotRun, put_slot_runs, slot_runs};
 use crate::table::{previous, put_previous, put_segment, segment, segments};
 use crate::wire::{Put, Reader};
-use crate::{AttemptId, FormatError, PoolId, RunId, SegmentId, Link};
+use crate::{AttemptId, FormatError, Link, PoolId, RunId, SegmentId};
 
 pub(crate) const KIND: Kind = Kind { what: "round", magic: b"ESKRROND", version: 1 };
 

@@ -192,10 +192,7 @@ pub(crate) fn put_previous(out: &mut Vec<u8>, previous: Option<Link>) {
     }
 }
 
-pub(crate) fn previous(
-    what: &'static str,
-    from: &mut Reader<'_>,
-) -> Result<Option<Link>, FormatError> {
+pub(crate) fn previous(what: &'static str, from: &mut Reader<'_>) -> Result<Option<Link>, FormatError> {
     match from.u8("previous")? {
         0 => Ok(None),
         1 => Ok(Some(Link {

@@ -11,6 +11,7 @@ mod check;
 mod open;
 mod probe;
 mod reclaim;
+mod rewrite;
 mod size;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};

@@ -7,6 +7,7 @@ mod owners;
 mod pieces;
 mod reclaim;
 mod resize;
+mod rewrite;
 mod store;
 mod weather;
 mod zombies;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(pieces::all());
     all.extend(crowded::all());
     all.extend(reclaim::all());
+    all.extend(rewrite::all());
     all.extend(weather::all());
     all.extend(cache::all());
     all

@@ -83,6 +83,10 @@ pub struct Reclaimed {
     pub deleted: Objects,
     /// Heads of deleted volumes that were deleted.
     pub heads_deleted: u64,
+    /// Segments that were rewritten, with what they take now.
+    pub rewritten: Objects,
+    /// Blocks of almost empty segments that their volumes wrote anew.
+    pub resealed: u64,
 }
 
 /// Asks for a volume to be served.

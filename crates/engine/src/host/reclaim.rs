@@ -7,6 +7,7 @@ use esker_io::sync::{Mutex, atomic::Ordering};
 use super::Host;
 use crate::{
     Result,
+    core::victims::Victim,
     permits::Permits,
     reclaim::round::{Options, Report, Round},
 };
@@ -27,11 +28,24 @@ impl Default for Rounds {
 impl Host {
     /// Makes one round of reclaim in the pool, when one that is under way has ended: see [`crate::reclaim::round`].
     pub async fn reclaim(&self, options: Options, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Report> {
+        self.reclaim_asked(options, &[], progress).await
+    }
+
+    /// The same, which also rewrites these segments.
+    pub async fn reclaim_asked(
+        &self,
+        options: Options,
+        asked: &[Victim],
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Report> {
         let _turn = self.rounds.turn.acquire().await;
         let (pool, since) = (&*self.pool, *self.rounds.last.lock());
         let began = pool.world().clock.monotonic();
         let stop = || self.stopping.load(Ordering::Acquire);
-        let round = Round { pool, run: self.owner.run, options, since, stop: &stop, progress };
+        let owners = self.volumes();
+        let run = self.owner.run;
+        let (owners, table) = (&owners[..], Mutex::default());
+        let round = Round { pool, run, options, owners, asked, table, since, stop: &stop, progress };
         let outcome = round.run().await;
         if !options.dry_run {
             // One that failed may have written its list; if not, some time is not counted.

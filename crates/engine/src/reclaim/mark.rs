@@ -10,16 +10,20 @@ use esker_format::{
     Bulk,
     address::AddressKind,
     head::{Head, HeadKind},
-    ids::{PackId, RunId, VolumeId},
+    ids::{PackId, RunId, SegmentId, VolumeId},
     names,
     page::{Child, Page, PageRef},
 };
 use esker_io::{Bug, planted};
 use futures_util::{StreamExt, stream};
 
+use super::quarantine::SetAside;
 use crate::{
     EngineError, Result, checkpoint,
-    core::fold::{Place, check_page},
+    core::{
+        fold::{Place, check_page},
+        slots::Slots,
+    },
     pool::Pool,
     volume::blocks_of,
 };
@@ -48,16 +52,45 @@ pub(super) struct Mark {
     heads: BTreeSet<(VolumeId, u64)>,
     pub(super) newest: BTreeMap<VolumeId, Newest>,
     pub(super) roots: u64,
+    /// Volumes that are passed over where they cannot be read.
+    set_aside: SetAside,
+    /// Slots that a rewrite drops, by segment: whatever is marked from now on must not name them.
+    watched: BTreeMap<SegmentId, Slots>,
+    /// Segments of which it did.
+    revived: BTreeSet<SegmentId>,
 }
 
 /// All heads of a pool, by volume, ascending.
 pub(super) type Listed = BTreeMap<VolumeId, Vec<u64>>;
 
 impl Mark {
+    /// A mark that passes over volumes that are set aside.
+    pub(super) fn passing(set_aside: SetAside) -> Self {
+        Self { set_aside, ..Self::default() }
+    }
+
     /// Whether every listed head was looked at.
     pub(super) fn covers(&self, listed: &Listed) -> bool {
         let seen = |volume: VolumeId, number: u64| self.heads.contains(&(volume, number));
         listed.iter().all(|(volume, numbers)| numbers.iter().all(|number| seen(*volume, *number)))
+    }
+
+    /// From now on it is noted which of these slots something names.
+    pub(super) fn watch(&mut self, segment: SegmentId, dropped: Slots) {
+        self.watched.insert(segment, dropped);
+    }
+
+    /// Whether a root that was marked since names a slot of the segment that is watched.
+    pub(super) fn is_revived(&self, segment: SegmentId) -> bool {
+        self.revived.contains(&segment)
+    }
+
+    /// Whether an object stays for a volume that is set aside, and was not deleted since.
+    pub(super) fn keeps(&self, object: &Bulk) -> bool {
+        let deleted = |newest: &Newest| newest.kind == HeadKind::Deleted;
+        let mut keepers = self.set_aside.keepers(*object);
+        keepers.any(|volume| !self.newest.get(&volume).is_some_and(deleted))
+            && !planted(Bug::QuarantineKeepsNothing)
     }
 
     /// Pages that were read.
@@ -74,7 +107,10 @@ impl Mark {
                 continue;
             }
             match pool.newest_of(*volume, numbers).await {
-                Err(error) => self.pass_over(stopped_by(&names::heads(*volume), error))?,
+                Err(error) => {
+                    self.pass_over(*volume, stopped_by(&names::heads(*volume), error))?;
+                    self.heads.extend(numbers.iter().map(|number| (*volume, *number)));
+                }
                 Ok(None) => all_seen = false,
                 Ok(Some(newest)) => {
                     let (kind, run) = (newest.head.kind, newest.head.run);
@@ -122,7 +158,7 @@ impl Mark {
                 // this answer was wrong.
                 Ok(None) => continue,
                 Ok(Some(head)) => self.root(pool, &head, &names::head(volume, number)).await?,
-                Err(error) => self.pass_over(stopped_by(&names::head(volume, number), error))?,
+                Err(error) => self.pass_over(volume, stopped_by(&names::head(volume, number), error))?,
             }
             self.heads.insert((volume, number));
         }
@@ -133,9 +169,12 @@ impl Mark {
     pub(super) async fn root(&mut self, pool: &Pool, head: &Head, name: &str) -> Result<()> {
         self.roots += 1;
         self.reached.extend(head.tail.iter().map(|segment| Bulk::Segment(segment.id)));
+        // Which of its slots a tail names is not looked at: all.
+        let watched = head.tail.iter().map(|segment| segment.id).filter(|id| self.watched.contains_key(id));
+        self.revived.extend(watched);
         let Some(root) = head.root else { return Ok(()) };
         match self.walk(pool, root, blocks_of(head.size_bytes)).await {
-            Err(error) => self.pass_over(stopped_by(name, error)),
+            Err(error) => self.pass_over(head.volume, stopped_by(name, error)),
             Ok(()) => Ok(()),
         }
     }
@@ -166,8 +205,12 @@ impl Mark {
         match page {
             Page::Leaf(runs) => {
                 for run in runs {
-                    if let AddressKind::Segment(id, _) = run.address.kind() {
+                    if let AddressKind::Segment(id, slot) = run.address.kind() {
                         self.reached.insert(Bulk::Segment(id));
+                        let watched = self.watched.get(&id);
+                        if watched.is_some_and(|slots| slots.touches(slot.into(), run.blocks.into())) {
+                            self.revived.insert(id);
+                        }
                     }
                 }
             }
@@ -188,8 +231,12 @@ impl Mark {
         }
     }
 
-    /// Rule R13: a root that cannot be read ends the round.
-    fn pass_over(&self, error: EngineError) -> Result<()> {
+    /// Rule R13: a root that cannot be read ends the round, unless its volume was set aside.
+    fn pass_over(&self, volume: VolumeId, error: EngineError) -> Result<()> {
+        if matches!(error, EngineError::Damaged { .. }) && self.set_aside.has(volume) {
+            tracing::warn!(%volume, %error, "a volume in quarantine is passed over");
+            return Ok(());
+        }
         if planted(Bug::UnreadablePassed) { Ok(()) } else { Err(error) }
     }
 }
@@ -202,7 +249,7 @@ fn stopped_by(root: &str, error: EngineError) -> EngineError {
             object: root.to_owned(),
             message: format!(
                 "what it reaches cannot be read, so nothing is deleted in this pool (rule R13): {error}; put the object \
-                 back, or delete the volume"
+                 back, delete the volume, or set it aside: esker quarantine VOLUME"
             ),
         },
     }

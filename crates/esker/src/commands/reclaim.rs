@@ -90,5 +90,9 @@ fn text(report: &Reclaimed) -> String {
             format!("{}, and {} heads of deleted volumes", show(&report.deleted), report.heads_deleted),
         );
     }
+    if report.rewritten.objects > 0 || report.resealed > 0 {
+        let moved = format!("{}, and {} blocks written anew", show(&report.rewritten), report.resealed);
+        table.fact("rewritten", moved);
+    }
     table.text()
 }

@@ -118,5 +118,7 @@ fn told(report: &Report, grace: Duration, dry_run: bool) -> api::Reclaimed {
         due: objects(report.due),
         deleted: objects(report.deleted),
         heads_deleted: report.heads_deleted,
+        rewritten: objects(report.rewritten),
+        resealed: report.resealed,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Bytes, Text, Time, a_segment};
 use crate::segment::SlotRun;
-use crate::{BundleId, FormatError, Hash, Link, RoundRecord, TableRecord, bundle};
+use crate::{BundleId, FormatError, Hash, Link, Quarantine, RoundRecord, TableRecord, VolumeId, bundle};
 
 pub(super) fn table_record(out: &mut Text, bytes: &[u8], fact: Option<u64>) -> Result<(), FormatError> {
     let record = TableRecord::parse(bytes)?;
@@ -58,6 +58,22 @@ pub(super) fn a_bundle(out: &mut Text, bytes: &[u8], id: BundleId) -> Result<(),
         out.line("image at", image.start);
         a_segment(out, &bytes[image], None)?;
     }
+    Ok(())
+}
+
+pub(super) fn a_quarantine(out: &mut Text, bytes: &[u8], fact: Option<VolumeId>) -> Result<(), FormatError> {
+    let record = Quarantine::parse(bytes)?;
+    let found = record.peek();
+    out.line("object", "quarantine");
+    out.line("pool", found.pool);
+    out.line("volume", found.volume);
+    out.line("attempt", found.attempt);
+    out.line("written", Time(found.written_ms));
+    out.list("segments up to", &found.newest, ToString::to_string);
+    out.list("packs", &found.packs, ToString::to_string);
+    out.list("bundles", &found.bundles, ToString::to_string);
+    let (pool, volume) = (found.pool, fact.unwrap_or(found.volume));
+    out.verdict(record.verify(pool, volume));
     Ok(())
 }
 

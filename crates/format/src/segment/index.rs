@@ -124,7 +124,8 @@ impl SegmentIndex {
     /// The memory that it takes.
     pub fn memory_bytes(&self) -> usize {
         let rewrite = self.rewrite.as_ref().map_or(0, |rewrite| {
-            rewrite.kept.capacity() * size_of::<super::SlotRun>() + rewrite.places.capacity() * size_of::<u32>()
+            rewrite.kept.capacity() * size_of::<super::SlotRun>()
+                + rewrite.places.capacity() * size_of::<u32>()
         });
         size_of::<SegmentIndex>()
             + rewrite

@@ -48,6 +48,14 @@ fn small_objects() {
     let table = TableRecord::parse(&fixture("table.v1")).unwrap();
     assert_eq!(table.verify(samples::POOL, 70).unwrap(), samples::table());
 
+    same_as_fixture("quarantine.v1", &samples::quarantine().encode());
+    let quarantine = Quarantine::parse(&fixture("quarantine.v1")).unwrap();
+    let quarantine = quarantine.verify(samples::POOL, samples::VOLUME).unwrap();
+    assert_eq!(quarantine, samples::quarantine());
+    let keeps = |writer, counter| quarantine.keeps(&Bulk::Segment(SegmentId::new(writer, counter).unwrap()));
+    assert!(keeps(7, 0) && keeps(7, 9) && keeps(9, 0));
+    assert!(!keeps(7, 10) && !keeps(8, 0) && !keeps(9, 1));
+
     same_as_fixture("round.v1", &samples::round().encode());
     let round = RoundRecord::parse(&fixture("round.v1")).unwrap();
     assert_eq!(round.verify(samples::POOL, 12).unwrap(), samples::round());
@@ -97,10 +105,10 @@ fn segments() {
 fn rewrites() {
     same_as_fixture("segment-raw.v2", &samples::rewritten(Compression::Off).bytes);
     let bytes = fixture("segment-raw.v2");
-    assert_eq!(bundle::images(&[&bytes[..], &bytes[..]].concat()).unwrap(), [
-        0..bytes.len(),
-        bytes.len()..2 * bytes.len()
-    ]);
+    assert_eq!(
+        bundle::images(&[&bytes[..], &bytes[..]].concat()).unwrap(),
+        [0..bytes.len(), bytes.len()..2 * bytes.len()]
+    );
     let trailer = Trailer::parse(&bytes).unwrap();
     let trailer = trailer.verify(samples::POOL, samples::segment_id(), Some(bytes.len() as u64)).unwrap();
     let start = trailer.index_offset as usize;

@@ -8,7 +8,7 @@ use crate::page::{Pack, parse_page};
 use crate::segment::{SegmentHeader, SegmentIndex, Trailer, open_frame};
 use crate::*;
 
-const FILES: [&str; 16] = [
+const FILES: [&str; 17] = [
     "pool.v1",
     "name.v1",
     "writer.v1",
@@ -16,6 +16,7 @@ const FILES: [&str; 16] = [
     "waiting.v2",
     "table.v1",
     "round.v1",
+    "quarantine.v1",
     "head.v1",
     "head.v2",
     "segment-raw.v1",
@@ -45,6 +46,7 @@ fn read_as_everything(bytes: &[u8]) -> bool {
             },
         ),
         TableRecord::parse(bytes).and_then(|record| record.verify(samples::POOL, 70)).is_ok(),
+        Quarantine::parse(bytes).and_then(|found| found.verify(samples::POOL, samples::VOLUME)).is_ok(),
         RoundRecord::parse(bytes).and_then(|record| record.verify(samples::POOL, 12)).is_ok(),
         Pack::parse(bytes).and_then(|pack| pack.verify(samples::POOL, samples::PACK)).is_ok(),
         ChunkHeader::parse(bytes).is_ok(),

@@ -157,6 +157,7 @@ proptest! {
             ObjectName::Bundle(BundleId(id)),
             ObjectName::Table(n),
             ObjectName::Round(n),
+            ObjectName::Quarantine(VolumeId(id)),
         ];
         for name in made {
             prop_assert_eq!(names::parse(&name.made().unwrap()), Some(name));

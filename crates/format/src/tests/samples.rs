@@ -200,6 +200,18 @@ pub(crate) fn table() -> TableRecord {
     }
 }
 
+pub(crate) fn quarantine() -> Quarantine {
+    Quarantine {
+        pool: POOL,
+        volume: VOLUME,
+        attempt: ATTEMPT,
+        written_ms: TIME_MS,
+        newest: vec![segment_id(), SegmentId::new(9, 0).unwrap()],
+        packs: vec![PACK],
+        bundles: vec![BUNDLE],
+    }
+}
+
 pub(crate) fn round() -> RoundRecord {
     RoundRecord {
         pool: POOL,

@@ -1,10 +1,14 @@
 //! Rounds of reclaim, and what must hold of the pool whatever they do: worked out here anew, without the engine's mark.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use esker_engine::{
     EngineError, checkpoint,
-    core::fold::Place,
+    core::{fold::Place, slots::Slots},
     host::Host as Engine,
     pool::Pool,
     reclaim::round::{Options, Report},
@@ -14,6 +18,7 @@ use esker_format::{
     Bulk, Page,
     address::AddressKind,
     head::{Head, HeadKind},
+    ids::SegmentId,
     names,
 };
 
@@ -96,7 +101,8 @@ impl Lab {
     pub fn check_no_garbage(&mut self) -> Outcome {
         let reached = self.reached()?;
         let store = self.machine.store();
-        let stored = [names::segments(), names::packs()].into_iter().flat_map(|prefix| store.names(&prefix));
+        let prefixes = [names::segments(), names::packs(), names::bundles()];
+        let stored = prefixes.into_iter().flat_map(|prefix| store.names(&prefix));
         match stored.into_iter().find(|name| !reached.contains(name)) {
             None => Ok(()),
             Some(name) => Err(violation(format!("{name} is still there, and no head reaches it"))),
@@ -121,19 +127,29 @@ impl Lab {
                 let below = below(&pool, &head).await;
                 reached.extend(below.map_err(|error| format!("head {name} cannot be read: {error}"))?);
             }
-            Ok(reached.iter().map(Bulk::name).collect())
+            let table = pool.fetcher().table();
+            // A segment that was rewritten is where the table says.
+            let home = |object: &Bulk| match object {
+                Bulk::Segment(id) => table.entry(*id).map_or(*object, |entry| Bulk::Bundle(entry.bundle)),
+                other => *other,
+            };
+            Ok(reached.iter().map(|object| home(object).name()).collect())
         })
     }
 }
 
 async fn below(pool: &Pool, head: &Head) -> Result<BTreeSet<Bulk>, EngineError> {
+    let mut slots: BTreeMap<SegmentId, Slots> = BTreeMap::new();
     let mut reached: BTreeSet<Bulk> = head.tail.iter().map(|segment| Bulk::Segment(segment.id)).collect();
     if let Some(root) = head.root {
         reached.insert(Bulk::Pack(root.pack));
         let blocks = head.size_bytes / esker_format::BLOCK_BYTES as u64;
         let found = |_: Place, page: &Page| match page {
             Page::Leaf(runs) => reached.extend(runs.iter().filter_map(|run| match run.address.kind() {
-                AddressKind::Segment(id, _) => Some(Bulk::Segment(id)),
+                AddressKind::Segment(id, slot) => {
+                    slots.entry(id).or_default().insert(slot.into(), run.blocks.into());
+                    Some(Bulk::Segment(id))
+                }
                 _ => None,
             })),
             Page::Inner(children) => reached.extend(children.iter().filter_map(|(_, child)| match child {
@@ -145,7 +161,11 @@ async fn below(pool: &Pool, head: &Head) -> Result<BTreeSet<Bulk>, EngineError> 
     }
     for object in &reached {
         if let Bulk::Segment(id) = object {
-            pool.fetcher().index(*id, None).await?;
+            let index = pool.fetcher().index(*id, None).await?;
+            let named = slots.remove(id).unwrap_or_default();
+            if let Some((slot, _)) = named.without(&Slots::of(&index.kept())).runs().first() {
+                return Err(EngineError::Invalid(format!("slot {slot} of {id} was dropped")));
+            }
         }
     }
     Ok(reached)
