@@ -230,6 +230,11 @@ fn r3_a_round_does_not_say_what_it_condemns() {
 }
 
 #[test]
+fn g5_a_block_is_written_anew_over_what_came_since() {
+    caught_by(Bug::BaseNotChecked, "rewrite-empties", "expected");
+}
+
+#[test]
 fn r13_a_quarantine_keeps_nothing() {
     caught_by(Bug::QuarantineKeepsNothing, "quarantine", "cannot be read");
 }

@@ -48,7 +48,11 @@ impl Rewrite {
 
     fn count(&mut self) {
         let mut place = 0;
-        self.places = self.kept.iter().map(|run| (place, place += run.1).0).collect();
+        let places = self.kept.iter().map(|(_, slots)| {
+            place += slots;
+            place - slots
+        });
+        self.places = places.collect();
     }
 
     /// How many slots are left.

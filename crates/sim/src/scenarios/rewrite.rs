@@ -1,6 +1,6 @@
 //! Segments of which much is dead, rewritten beside everything else that goes on.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use esker_engine::volume::OwnedChange;
 use esker_format::property::Properties;
@@ -109,7 +109,11 @@ fn empties(lab: &mut Lab) -> Outcome {
     }
     fold(lab)?;
     let (victims, engine) = (lab.victims()?, lab.engine(0));
+    // Each block takes two seconds to read; the guest overwrites the second one meanwhile.
+    let slow = StoreFault::Stall(Duration::from_secs(2));
+    lab.machine().store().fail(When::next(Request::Get, "segments/").host(1).times(4), slow);
     let round = lab.begin_rewrite(0, engine, victims, GRACE_MS);
+    lab.run_ms(3_000)?;
     lab.write(31, 1)?;
     let report = lab.wait(round)?.map_err(|error| violation(format!("a rewrite fails: {error}")))?;
     if report.resealed == 0 {
