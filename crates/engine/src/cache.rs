@@ -61,6 +61,11 @@ impl<K: Hash + Eq, V: Footprint + Clone> Cache<K, V> {
         self.items.insert(key, value);
     }
 
+    /// Lets go of a value.
+    pub fn remove(&self, key: &K) {
+        self.items.remove(key);
+    }
+
     /// The bytes that are held.
     pub fn bytes(&self) -> u64 {
         self.items.weight()

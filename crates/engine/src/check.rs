@@ -12,14 +12,14 @@ use esker_format::{
     ids::{SegmentId, VolumeId},
     names,
     page::Page,
-    segment::{SegmentHeader, SegmentIndex, Trailer, open_frame},
+    segment::{SLOTS_MAX, SegmentHeader, SegmentIndex, Trailer, open_frame},
 };
 use esker_io::{Bug, planted};
 use futures_util::{StreamExt, stream};
 
 use crate::{
     EngineError, Result, checkpoint,
-    core::fold::Place,
+    core::{fold::Place, slots::Slots},
     pieces::{Pieces, Reader},
     pool::Pool,
     recover::{NEWER_HEADS_MAX, committed_map},
@@ -59,10 +59,10 @@ pub struct CheckReport {
 }
 
 /// The blocks of a segment that maps name.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Named {
     blocks: u64,
-    highest_slot: u16,
+    slots: Slots,
 }
 
 /// Checks the named volumes, or all of the pool. `progress` gets (segments done, segments known).
@@ -80,15 +80,15 @@ pub async fn check(pool: &Pool, volumes: &[String], progress: impl Fn(u64, u64))
     }
     let total = named.len() as u64;
     let mut checks = stream::iter(named)
-        .map(|(id, named)| async move { (id, named, check_segment(pool, id, named).await) })
+        .map(|(id, named)| async move { (id, named.blocks, check_segment(pool, id, &named.slots).await) })
         .buffer_unordered(SEGMENTS_AT_ONCE);
-    while let Some((id, named, outcome)) = checks.next().await {
+    while let Some((id, blocks, outcome)) = checks.next().await {
         match outcome {
             Ok((frames, bytes)) => {
                 report.segments += 1;
                 report.frames += frames;
                 report.segment_bytes += bytes;
-                report.blocks += named.blocks;
+                report.blocks += blocks;
             }
             Err(error) => report.problems.push(problem(&names::segment(id), &error)),
         }
@@ -153,7 +153,7 @@ async fn check_volume(
     for (id, found) in pages? {
         let entry = named.entry(id).or_default();
         entry.blocks += found.blocks;
-        entry.highest_slot = entry.highest_slot.max(found.highest_slot);
+        found.slots.runs().into_iter().for_each(|(first, count)| entry.slots.insert(first, count));
     }
     Ok(())
 }
@@ -186,19 +186,17 @@ async fn check_pages(pool: &Pool, head: &Head) -> Result<BTreeMap<SegmentId, Nam
         if let AddressKind::Segment(id, slot) = extent.address.kind() {
             let entry = named.entry(id).or_default();
             entry.blocks += extent.blocks;
-            let last = u64::from(slot) + extent.blocks - 1;
-            entry.highest_slot = entry.highest_slot.max(u16::try_from(last).unwrap_or(u16::MAX));
+            // What reaches beyond the highest slot that can be is in no segment.
+            let end = (u64::from(slot) + extent.blocks).min(u64::from(SLOTS_MAX));
+            entry.slots.insert(slot, end as u32 - u32::from(slot));
         }
     });
     Ok(named)
 }
 
 /// Reads a whole segment; returns its frames and bytes.
-async fn check_segment(pool: &Pool, id: SegmentId, named: Named) -> Result<(u64, u64)> {
-    let name = names::segment(id);
-    let Some(bytes) = pool.fetcher().object(&name).await? else {
-        return Err(EngineError::NotFound(format!("{name}, which {} mapped blocks need,", named.blocks)));
-    };
+async fn check_segment(pool: &Pool, id: SegmentId, named: &Slots) -> Result<(u64, u64)> {
+    let (name, bytes) = pool.fetcher().image(id).await?;
     let pool_id = pool.id();
     let verified = esker_io::run(&*pool.world().cpu, move || {
         let index = open_segment(&bytes, pool_id, id)?;
@@ -208,11 +206,13 @@ async fn check_segment(pool: &Pool, id: SegmentId, named: Named) -> Result<(u64,
         Ok::<_, EngineError>((index, bytes.len() as u64))
     });
     let (index, bytes) = verified.await?;
-    if named.blocks > 0 && u32::from(named.highest_slot) >= index.slots {
-        return Err(EngineError::Damaged {
-            object: name,
-            message: format!("a map names slot {}, found {} slots", named.highest_slot, index.slots),
-        });
+    if let Some((slot, _)) = named.without(&Slots::of(&index.kept())).runs().first() {
+        let held = index.kept().iter().map(|run| run.1).sum::<u32>();
+        let message = format!(
+            "a map names slot {slot}, which is not one of the {held} of {} that it holds",
+            index.slots
+        );
+        return Err(EngineError::Damaged { object: name, message });
     }
     Ok((index.frames.len() as u64, bytes))
 }

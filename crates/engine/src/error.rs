@@ -20,6 +20,15 @@ pub enum EngineError {
         /// What was expected and found.
         message: String,
     },
+    /// An object that others name is not there. The reader of remote bytes asks once more where it is, and then says
+    /// [`EngineError::Damaged`].
+    #[error("{object} is missing: {message}")]
+    Missing {
+        /// The object.
+        object: String,
+        /// Who lacks it.
+        message: String,
+    },
     /// A value could not be read or was refused.
     #[error(transparent)]
     Format(#[from] FormatError),

@@ -7,12 +7,14 @@
 mod ahead;
 mod before;
 mod bulk;
+mod copy;
 mod flight;
 mod frames;
 mod index;
 mod kept;
 mod page;
 mod plan;
+mod source;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,12 +23,11 @@ use esker_format::{
     error::FormatError,
     ids::{PackId, PoolId, SegmentId},
     names,
-    segment::SegmentIndex,
 };
 use esker_io::{
     Listed, Objects, Range, StoreError, StoreErrorKind, World,
     objects::Retry,
-    sync::{Counter, atomic::Ordering},
+    sync::{Counter, Mutex, atomic::Ordering},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -37,12 +38,14 @@ use crate::{
     ahead::{Promise, Totals},
     cache::{Cache, DiskCache, DiskUsage, Footprint},
     permits::Permits,
+    table::Table,
 };
 use before::Stretch;
 use flight::Flights;
 use index::Opened;
 use page::{CachedPage, PageKey};
 use plan::FrameKey;
+use source::said;
 
 /// The most bytes that one GET asks for.
 pub const GET_BYTES_MAX: u64 = 1 << 20;
@@ -79,6 +82,9 @@ pub struct Fetcher {
     /// The store with retries: everything here is a read.
     objects: Retry,
     pool: PoolId,
+    /// Where rewritten segments are, as far as this run knows.
+    table: Mutex<Arc<Table>>,
+    refreshes: Permits,
     frames: Arc<Cache<FrameKey, Cached>>,
     cache_bytes: u64,
     frame_flights: Flights<FrameKey, Bytes>,
@@ -164,6 +170,8 @@ impl Fetcher {
             world,
             objects,
             pool,
+            table: Mutex::default(),
+            refreshes: Permits::new(1),
             cache_bytes: cache_bytes as u64,
             frames: Arc::new(Cache::new(cache_bytes, FRAME_BYTES)),
             frame_flights: Flights::new(),
@@ -185,18 +193,18 @@ impl Fetcher {
     /// buffer's contents are unspecified.
     pub fn try_read(&self, parts: &[Part], buffer: &mut [u8]) -> bool {
         check_parts(parts, buffer);
-        let mut last: Option<(SegmentId, Arc<SegmentIndex>)> = None;
+        let mut last: Option<(SegmentId, Opened)> = None;
         let mut hits = 0;
         let here = parts.iter().all(|part| {
             let id = part.place().0;
             if last.as_ref().is_none_or(|(known, _)| *known != id) {
-                last = self.indexes.get(&id).map(|opened| (id, opened.index));
+                last = self.indexes.get(&id).map(|opened| (id, opened));
             }
-            let Some((_, index)) = &last else { return false };
+            let Some((_, opened)) = &last else { return false };
             let mut all = true;
             // A contradiction between map and segment is `read`'s to report.
-            let pieces = plan::each_piece(part, index, |frame, piece| {
-                match self.frames.get(&(id, frame.first_slot)) {
+            let pieces = plan::each_piece(part, &opened.index, |frame, piece| {
+                match self.frames.get(&(opened.source, frame.first_place)) {
                     Some(cached) => {
                         piece.copy(cached.bytes(), buffer);
                         hits += 1;
@@ -222,6 +230,19 @@ impl Fetcher {
     /// unspecified.
     pub async fn read(&self, parts: &[Part], buffer: &mut [u8]) -> Result<()> {
         check_parts(parts, buffer);
+        let seen = self.table().number();
+        match self.read_once(parts, buffer).await {
+            // Rule G3: it may have been rewritten since; then it is somewhere else, and only once more is asked.
+            Err(EngineError::Missing { .. }) => {
+                self.refresh(seen).await?;
+                self.forget_moved(parts.iter().map(|part| part.place().0));
+                self.read_once(parts, buffer).await.map_err(said)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn read_once(&self, parts: &[Part], buffer: &mut [u8]) -> Result<()> {
         let indexes = self.indexes_of(parts).await?;
         let mut missing = plan::wanted(parts, &indexes)?;
         // More than one round only if somebody else began to fetch a frame, and went away or gave up.
@@ -233,7 +254,7 @@ impl Fetcher {
         Ok(())
     }
 
-    async fn indexes_of(&self, parts: &[Part]) -> Result<BTreeMap<SegmentId, Arc<SegmentIndex>>> {
+    async fn indexes_of(&self, parts: &[Part]) -> Result<BTreeMap<SegmentId, Opened>> {
         let mut indexes = BTreeMap::new();
         let mut missing = Vec::new();
         for part in parts {
@@ -242,7 +263,7 @@ impl Fetcher {
                 continue;
             }
             match self.indexes.get(&id) {
-                Some(opened) => drop(indexes.insert(id, opened.index)),
+                Some(opened) => drop(indexes.insert(id, opened)),
                 None => missing.push(id),
             }
         }
@@ -252,8 +273,8 @@ impl Fetcher {
         Ok(indexes)
     }
 
-    async fn index_with_id(&self, id: SegmentId) -> Result<(SegmentId, Arc<SegmentIndex>)> {
-        Ok((id, self.index(id, None).await?))
+    async fn index_with_id(&self, id: SegmentId) -> Result<(SegmentId, Opened)> {
+        Ok((id, self.opened(id).await?))
     }
 
     /// Reads a whole small object: a record or a head. `None` when there is none of that name.
@@ -287,13 +308,18 @@ impl Fetcher {
         }
     }
 
-    /// Gets a part of an object that something in the pool names.
+    /// Gets a part of an object that something in the pool names and that is in one place for ever.
     async fn get(&self, name: &str, range: Range) -> Result<Bytes> {
+        self.get_part(name, range).await.map_err(said)
+    }
+
+    /// Gets a part of an object; [`EngineError::Missing`] when it is not there.
+    async fn get_part(&self, name: &str, range: Range) -> Result<Bytes> {
         let bytes = match self.objects.get(name, range).await {
             Ok(bytes) => bytes,
             Err(error) if error.kind == StoreErrorKind::NotFound => {
                 let message = format!("the pool names it, and {} does not have it", self.objects.describe());
-                return Err(damaged(name, message));
+                return Err(EngineError::Missing { object: name.into(), message });
             }
             Err(error) => return Err(error.into()),
         };

@@ -28,6 +28,7 @@ pub mod recover;
 mod seal;
 mod segment_ids;
 pub mod space;
+pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod upload;

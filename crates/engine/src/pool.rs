@@ -16,6 +16,7 @@ use esker_format::{
     writer::WriterRecord,
 };
 use esker_io::World;
+use futures_util::future::join;
 
 pub use heads::{Newest, Point, state_at};
 pub(crate) use names::describe;
@@ -27,6 +28,7 @@ use crate::{
     fetch::Fetcher,
     pieces::PieceMemory,
     reclaim::Uses,
+    table::listed,
     upload::{Settled, after, settle},
     volume::Maps,
 };
@@ -87,8 +89,12 @@ impl Pool {
     async fn find(world: &World, cache_bytes: usize) -> Result<Option<Pool>> {
         // What the fetcher caches is of a pool; the record comes before there is one.
         let fetcher = Fetcher::new(world.clone(), PoolId([0; 16]), 0);
-        let Some(bytes) = fetcher.object(&object_names::pool()).await? else { return Ok(None) };
-        Ok(Some(Self::of(world.clone(), read_record(&bytes)?, cache_bytes)))
+        let prefix = object_names::tables();
+        let (bytes, tables) = join(fetcher.object(&object_names::pool()), listed(&fetcher, &prefix)).await;
+        let Some(bytes) = bytes? else { return Ok(None) };
+        let pool = Self::of(world.clone(), read_record(&bytes)?, cache_bytes);
+        pool.fetcher.load_table(tables?).await?;
+        Ok(Some(pool))
     }
 
     fn of(world: World, record: PoolRecord, cache_bytes: usize) -> Pool {

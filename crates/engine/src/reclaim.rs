@@ -1,9 +1,13 @@
 //! THE deleter of objects. Heads go at once: each owner thins its own ([`Heads`]); those of volumes that nobody has go in a
 //! round ([`released`]). Segments and packs go in a round, with grace ([`round`]).
 
+mod chains;
+mod dead;
 mod mark;
 pub mod plan;
+mod quarantine;
 mod released;
+mod rewrite;
 pub mod round;
 mod uses;
 pub(crate) mod waiting;
@@ -20,6 +24,7 @@ use crate::{
     pool::Pool,
 };
 
+pub use quarantine::quarantine;
 pub use uses::Uses;
 pub(crate) use uses::{InFlight, Sent};
 

@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use esker_format::{
     BLOCK_BYTES, Bulk,
     head::{Head, HeadKind},
-    ids::VolumeId,
+    ids::{BundleId, VolumeId},
     names::{self, ObjectName},
 };
 use futures_util::{StreamExt, stream};
@@ -39,6 +39,7 @@ use crate::{
     core::space::{Holder, Sums},
     pool::Pool,
     reclaim::round::Class,
+    table::Table,
 };
 
 /// Heads that are read at once.
@@ -119,7 +120,10 @@ pub async fn measure(pool: &Pool, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     let in_flight: BTreeSet<Bulk> = pool.uses().in_flight().into_iter().collect();
     let names: BTreeMap<VolumeId, String> =
         pool.names().await?.into_iter().map(|named| (named.volume, named.name)).collect();
-    let mut walk = Walk::new(pool, &listed, progress);
+    let table = pool.fetcher().newest_table().await?;
+    pool.fetcher().install(table.clone());
+    let homes = homes(&listed, &table);
+    let mut walk = Walk::new(pool, &homes, progress);
     for (volume, numbers) in volumes(pool).await? {
         let Some(roots) = roots(pool, volume, &numbers).await? else { continue };
         let number = space.volumes.len() as u32;
@@ -138,10 +142,28 @@ pub async fn measure(pool: &Pool, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     }
     let sums = walk.sums()?;
     share_out(&mut space, &sums);
+    let lives: BTreeSet<BundleId> = table.bundles_of(|segment| walk.reaches(Bulk::Segment(segment)));
     for (object, bytes) in &listed {
         match object {
             Bulk::Pack(_) if walk.reaches(*object) => space.pages.add(*bytes),
-            Bulk::Segment(id) if walk.reaches(*object) => space.index_bytes += bytes - walk.slots_bytes(*id),
+            // What was superseded is as good as gone.
+            Bulk::Segment(id)
+                if walk.reaches(*object) && homes.contains_key(object) && table.entry(*id).is_none() =>
+            {
+                space.index_bytes += bytes - walk.slots_bytes(*id);
+            }
+            Bulk::Bundle(id) if lives.contains(id) => {
+                let inside = table.entries().filter(|entry| entry.bundle == *id);
+                let live = inside.filter(|entry| walk.reaches(Bulk::Segment(entry.segment)));
+                let (mut images, mut slots) = (0, 0);
+                live.for_each(|entry| {
+                    images += entry.bytes;
+                    slots += walk.slots_bytes(entry.segment);
+                });
+                space.index_bytes += images - slots;
+                // Images of segments that are dead, or somewhere else by now.
+                space.dead_bytes += bytes - images;
+            }
             object if in_flight.contains(object) => space.in_flight.add(*bytes),
             object => drop(space.gone.insert(*object, *bytes)),
         }
@@ -151,7 +173,7 @@ pub async fn measure(pool: &Pool, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     Ok(space)
 }
 
-/// Step 1: segments and packs; everything else is counted at once.
+/// Step 1: segments, packs and bundles; everything else is counted at once.
 async fn list(pool: &Pool) -> Result<(BTreeMap<Bulk, u64>, Space)> {
     let (mut listed, mut space) = (BTreeMap::new(), Space::default());
     for object in pool.fetcher().list("").await? {
@@ -159,10 +181,24 @@ async fn list(pool: &Pool) -> Result<(BTreeMap<Bulk, u64>, Space)> {
         match names::parse(&object.name) {
             Some(ObjectName::Segment(id)) => drop(listed.insert(Bulk::Segment(id), object.bytes)),
             Some(ObjectName::Pack(id)) => drop(listed.insert(Bulk::Pack(id), object.bytes)),
+            Some(ObjectName::Bundle(id)) => drop(listed.insert(Bulk::Bundle(id), object.bytes)),
             _ => space.records.add(object.bytes),
         }
     }
     Ok((listed, space))
+}
+
+/// The segments whose object is listed, their own or a bundle, with the size of their image, and the packs.
+fn homes(listed: &BTreeMap<Bulk, u64>, table: &Table) -> BTreeMap<Bulk, u64> {
+    let mut homes = listed.clone();
+    homes.retain(|object, _| !matches!(object, Bulk::Bundle(_)));
+    for entry in table.entries() {
+        homes.remove(&Bulk::Segment(entry.segment));
+        if listed.contains_key(&Bulk::Bundle(entry.bundle)) {
+            homes.insert(Bulk::Segment(entry.segment), entry.bytes);
+        }
+    }
+    homes
 }
 
 /// The numbers of all heads, by volume, ascending.

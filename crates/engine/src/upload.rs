@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use esker_io::{Bug, Random, Range, StoreError, StoreErrorKind, World, objects::Turn, planted};
 
-pub(crate) use objects::{pack, segment};
+pub(crate) use objects::{bundle, pack, segment};
 
 use crate::{EngineError, Result};
 

@@ -8,6 +8,7 @@ mod pace;
 mod pipeline;
 mod point;
 mod read;
+mod reseal;
 mod resize;
 mod room;
 mod stages;

@@ -11,6 +11,7 @@ mod import;
 mod inspect;
 mod metrics;
 mod pool;
+mod quarantine;
 mod reclaim;
 mod recover;
 mod rewind;
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Du(du::Args),
     /// Delete what nothing in the pool reaches any more
     Reclaim(reclaim::Args),
+    /// Set a volume aside that cannot be read, so that reclaim goes on without it
+    Quarantine(quarantine::Args),
     /// Ask a store for everything that Esker relies on
     Doctor(doctor::Args),
     /// Print a stored object readably
@@ -89,6 +92,7 @@ pub(crate) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Check(args) => check::run(args).await,
         Command::Du(args) => du::run(args).await,
         Command::Reclaim(args) => reclaim::run(args).await,
+        Command::Quarantine(args) => quarantine::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Recover(args) => recover::run(args).await,

@@ -10,7 +10,9 @@ pub(crate) fn api(error: &EngineError) -> ApiError {
             ErrorKind::Unavailable
         }
         EngineError::Disk(_) | EngineError::Stopped { .. } => ErrorKind::Internal,
-        EngineError::Damaged { .. } | EngineError::LogDamaged { .. } => ErrorKind::Damaged,
+        EngineError::Damaged { .. } | EngineError::Missing { .. } | EngineError::LogDamaged { .. } => {
+            ErrorKind::Damaged
+        }
         EngineError::Format(_) | EngineError::Invalid(_) => ErrorKind::Invalid,
         EngineError::NotFound(_) => ErrorKind::NotFound,
         EngineError::Exists(_) => ErrorKind::Exists,

@@ -23,7 +23,7 @@ use crate::envelope::{self, HASH_BYTES};
 use crate::error::{ensure, same};
 use crate::page::PageRef;
 use crate::wire::{Put, Reader, START_BYTES};
-use crate::{Address, AddressKind, FormatError, PoolId, SegmentId};
+use crate::{Address, AddressKind, BundleId, FormatError, PoolId, SegmentId};
 
 const WHAT: &str = "cache catalogue";
 pub(crate) const MAGIC: &[u8; 8] = b"ESKRCACH";
@@ -45,14 +45,24 @@ pub struct CacheKey(u128);
 impl CacheKey {
     const KIND_SHIFT: u32 = 120;
 
-    /// A frame, by its first slot.
+    /// A frame of a segment as it was sealed, by its first slot.
     pub fn frame(segment: SegmentId, first_slot: u16) -> CacheKey {
         CacheKey(1 << Self::KIND_SHIFT | u128::from(Address::segment(segment, first_slot).raw()))
     }
 
-    /// A segment's index.
+    /// The index of a segment as it was sealed.
     pub fn index(segment: SegmentId) -> CacheKey {
         CacheKey(2 << Self::KIND_SHIFT | u128::from(Address::segment(segment, 0).raw()))
+    }
+
+    /// A frame of a rewrite, by its first place: frames of another image have other borders.
+    pub fn frame_in(segment: SegmentId, bundle: BundleId, first_place: u16) -> CacheKey {
+        CacheKey(CacheKey::frame(segment, first_place).0 | image(bundle))
+    }
+
+    /// The index of a rewrite.
+    pub fn index_in(segment: SegmentId, bundle: BundleId) -> CacheKey {
+        CacheKey(CacheKey::index(segment).0 | image(bundle))
     }
 
     /// A page, by its hash.
@@ -61,15 +71,22 @@ impl CacheKey {
         CacheKey(3 << Self::KIND_SHIFT | u128::from_le_bytes(*hash) >> 8)
     }
 
-    /// Segment and first slot, where it is a frame's.
+    /// Segment and first slot, where it is that of a frame of a sealed segment.
     pub fn as_frame(self) -> Option<(SegmentId, u16)> {
         // Only a frame's word is an address, and what a catalogue says may be none.
-        let frame = self.0 >> Self::KIND_SHIFT == 1;
+        let frame = self.0 >> 64 == 1 << (Self::KIND_SHIFT - 64);
         match Address::parse(self.0 as u64).ok().filter(|_| frame)?.kind() {
             AddressKind::Segment(segment, slot) => Some((segment, slot)),
             _ => None,
         }
     }
+}
+
+/// Which rewrite of its segment: 56 bits of the bundle's id, one of them set so that it is no sealed segment's. Two that
+/// are alike do no harm: what is kept under a key is proven by whoever reads it.
+fn image(bundle: BundleId) -> u128 {
+    let word = u128::from(u64::from_le_bytes(*bundle.0.first_chunk().expect("an id is longer than a word")));
+    (word | 1) << 64 & ((1 << CacheKey::KIND_SHIFT) - 1)
 }
 
 /// The queue that a file belongs to.

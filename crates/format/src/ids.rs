@@ -99,6 +99,10 @@ hex_newtype!(
     GroupId, 16, "group id"
 );
 hex_newtype!(
+    /// A bundle of rewritten segments; drawn, so that nobody's late one takes the place of another (rule G2).
+    BundleId, 16, "bundle id"
+);
+hex_newtype!(
     /// A BLAKE3 hash.
     Hash, 32, "hash"
 );

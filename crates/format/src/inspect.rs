@@ -1,5 +1,7 @@
 //! Stored objects as text, for people. The text is not a format: nothing reads it back.
 
+mod reclaim;
+
 use std::fmt::{self, Write};
 
 use crate::chunk::{self, CHUNK_HEADER_BYTES, RECORD_ALIGN};
@@ -10,8 +12,9 @@ use crate::time::Time;
 use crate::{
     BLOCK_BYTES, Child, ChunkHeader, FormatError, GroupFate, GroupId, GroupRecord, Hash, Head, NameRecord,
     NameState, Page, PoolRecord, Properties, RecordKind, WaitingList, WriterRecord, group, head, name, pool,
-    waiting, writer,
+    quarantine, round, table, waiting, writer,
 };
+use reclaim::{a_bundle, a_quarantine, round_record, slots, table_record};
 
 /// The most lines for the entries of one list.
 const LINES_MAX: usize = 64;
@@ -29,6 +32,10 @@ pub fn describe(name: &str, bytes: &[u8]) -> Result<String, FormatError> {
         Some(ObjectName::Group(group)) => group_record(&mut out, bytes, Some(group))?,
         Some(ObjectName::Segment(id)) => a_segment(&mut out, bytes, Some(id))?,
         Some(ObjectName::Pack(id)) => a_pack(&mut out, bytes, Some(id))?,
+        Some(ObjectName::Bundle(id)) => a_bundle(&mut out, bytes, id)?,
+        Some(ObjectName::Table(number)) => table_record(&mut out, bytes, Some(number))?,
+        Some(ObjectName::Round(number)) => round_record(&mut out, bytes, Some(number))?,
+        Some(ObjectName::Quarantine(volume)) => a_quarantine(&mut out, bytes, Some(volume))?,
         Some(ObjectName::Probe) => out.line("object", "left over from a probe of the store"),
         None => by_magic(&mut out, bytes)?,
     }
@@ -46,6 +53,9 @@ fn by_magic(out: &mut Text, bytes: &[u8]) -> Result<(), FormatError> {
         magic if magic == writer::KIND.magic => writer_record(out, bytes, None),
         magic if magic == group::KIND.magic => group_record(out, bytes, None),
         magic if magic == waiting::KIND.magic => waiting_list(out, bytes),
+        magic if magic == table::KIND.magic => table_record(out, bytes, None),
+        magic if magic == round::KIND.magic => round_record(out, bytes, None),
+        magic if magic == quarantine::KIND.magic => a_quarantine(out, bytes, None),
         magic if magic == segment::MAGIC => a_segment(out, bytes, None),
         magic if magic == page::PACK_MAGIC => a_pack(out, bytes, None),
         magic if magic == chunk::MAGIC => a_chunk(out, bytes),
@@ -209,15 +219,22 @@ fn a_segment(out: &mut Text, bytes: &[u8], fact: Option<crate::SegmentId>) -> Re
     );
     out.line("sequences", format_args!("{} to {}", index.first_sequence, index.last_sequence));
     out.line("slots", index.slots);
+    if let Some(rewrite) = &index.rewrite {
+        out.line("left", slots(&rewrite.kept));
+        let (size, hash) = (Bytes(rewrite.sealed_bytes), rewrite.sealed_hash);
+        out.line("sealed", format_args!("{size}, index {hash}"));
+    }
+    // Of a rewrite these are places among the slots that are left.
+    let unit = if index.rewrite.is_some() { "places" } else { "slots" };
     out.list("frames", &index.frames, |frame| {
-        let last = frame.first_slot + u32::from(frame.blocks) - 1;
+        let last = frame.first_place + u32::from(frame.blocks) - 1;
         let state = match open_stored(frame, bytes) {
             Ok(()) => "good".into(),
             Err(error) => format!("WRONG: {error}"),
         };
         format!(
-            "slots {} to {last}: {} bytes at {}, {}, {state}",
-            frame.first_slot, frame.stored_bytes, frame.offset, frame.codec
+            "{unit} {} to {last}: {} bytes at {}, {}, {state}",
+            frame.first_place, frame.stored_bytes, frame.offset, frame.codec
         )
     });
     out.list("runs", &index.runs, run);

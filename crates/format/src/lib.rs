@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod bundle;
 pub mod cache;
 pub mod chunk;
 pub mod codec;
@@ -23,7 +24,10 @@ pub mod names;
 pub mod page;
 pub mod pool;
 pub mod property;
+pub mod quarantine;
+pub mod round;
 pub mod segment;
+pub mod table;
 pub mod time;
 pub mod waiting;
 mod wire;
@@ -40,8 +44,8 @@ pub use error::FormatError;
 pub use group::{GroupFate, GroupRecord};
 pub use head::{Head, HeadKind, Lineage, Piece, Previous, Source, TailPiece, TailSegment};
 pub use ids::{
-    AttemptId, DirectoryId, GroupId, Hash, LogId, LogPosition, PackId, PoolId, RunId, SegmentId, Sequence,
-    VolumeId,
+    AttemptId, BundleId, DirectoryId, GroupId, Hash, LogId, LogPosition, PackId, PoolId, RunId, SegmentId,
+    Sequence, VolumeId,
 };
 pub use inspect::describe;
 pub use name::{NameRecord, NameState};
@@ -49,6 +53,9 @@ pub use names::ObjectName;
 pub use page::{Child, LeafRun, Page, PageRef};
 pub use pool::PoolRecord;
 pub use property::{Compression, Durability, History, OnLag, Properties};
+pub use quarantine::Quarantine;
+pub use round::{RoundRecord, Suspended};
+pub use table::{Link, TableEntry, TableRecord};
 pub use time::Time;
 pub use waiting::{Bulk, Dead, WaitingList};
 pub use writer::WriterRecord;

@@ -8,13 +8,17 @@
 //! groups/GROUP                                    what became of a group of snapshots
 //! segments/SS/WWWWWW-CCCCCC                       SS spreads the load over the store's partitions
 //! pages/PP/PACK                                   a pack of pages; PP = its first two digits
+//! bundles/PP/BUNDLE                               rewritten segments; PP likewise
+//! table/NUMBER                                    the chain that says where rewritten segments are
+//! rounds/NUMBER                                   the rounds of reclaim
+//! quarantine/VOLUME                               a volume that cannot be read, and does not stop reclaim
 //! probe/RUN/WHAT                                  the probe of the store; deleted again
 //! ```
 //! `NUMBER` is `u64::MAX − n` in 20 digits, so that an ordered LIST shows the newest first (rule H9). What must be
 //! listed has a plain prefix; what is only fetched is spread (rule H10).
 
 use crate::ids::excerpt;
-use crate::{FormatError, GroupId, PackId, RunId, SegmentId, VolumeId};
+use crate::{BundleId, FormatError, GroupId, PackId, RunId, SegmentId, VolumeId};
 
 /// The longest name of a volume, in bytes.
 pub const VOLUME_NAME_BYTES_MAX: usize = 128;
@@ -103,6 +107,46 @@ pub fn packs() -> String {
     "pages/".into()
 }
 
+/// A bundle of rewritten segments.
+pub fn bundle(id: BundleId) -> String {
+    format!("bundles/{:02x}/{id}", id.0[0])
+}
+
+/// The prefix of all bundles.
+pub fn bundles() -> String {
+    "bundles/".into()
+}
+
+/// A record of the segment table.
+pub fn table(n: u64) -> String {
+    format!("table/{}", number(n))
+}
+
+/// The prefix of the segment table's records.
+pub fn tables() -> String {
+    "table/".into()
+}
+
+/// A round of reclaim.
+pub fn round(n: u64) -> String {
+    format!("rounds/{}", number(n))
+}
+
+/// The prefix of all rounds.
+pub fn rounds() -> String {
+    "rounds/".into()
+}
+
+/// The quarantine of a volume.
+pub fn quarantine(volume: VolumeId) -> String {
+    format!("quarantine/{volume}")
+}
+
+/// The prefix of all quarantines.
+pub fn quarantines() -> String {
+    "quarantine/".into()
+}
+
 /// An object of the probe.
 pub fn probe(run: &RunId, what: &str) -> String {
     format!("probe/{run}/{what}")
@@ -135,6 +179,14 @@ pub enum ObjectName {
     Segment(SegmentId),
     /// A pack of pages.
     Pack(PackId),
+    /// A bundle of rewritten segments.
+    Bundle(BundleId),
+    /// A record of the segment table.
+    Table(u64),
+    /// A round of reclaim.
+    Round(u64),
+    /// A volume's quarantine.
+    Quarantine(VolumeId),
     /// A left-over of a probe.
     Probe,
 }
@@ -157,6 +209,10 @@ pub fn parse(text: &str) -> Option<ObjectName> {
         "groups" => ObjectName::Group(rest.parse().ok()?),
         "segments" => ObjectName::Segment(rest.split_once('/')?.1.parse().ok()?),
         "pages" => ObjectName::Pack(rest.split_once('/')?.1.parse().ok()?),
+        "bundles" => ObjectName::Bundle(rest.split_once('/')?.1.parse().ok()?),
+        "table" => ObjectName::Table(parse_number(rest)?),
+        "quarantine" => ObjectName::Quarantine(rest.parse().ok()?),
+        "rounds" => ObjectName::Round(parse_number(rest)?),
         "probe" => {
             let (run, what) = rest.split_once('/')?;
             run.parse::<RunId>().ok()?;
@@ -179,6 +235,10 @@ impl ObjectName {
             ObjectName::Group(id) => group(*id),
             ObjectName::Segment(id) => segment(*id),
             ObjectName::Pack(id) => pack(*id),
+            ObjectName::Bundle(id) => bundle(*id),
+            ObjectName::Table(n) => table(*n),
+            ObjectName::Round(n) => round(*n),
+            ObjectName::Quarantine(volume) => quarantine(*volume),
             ObjectName::Probe => return None,
         })
     }

@@ -12,11 +12,12 @@
 //!   88 │ room 24, 0
 //!  112 │ BLAKE3 of bytes 0..112, its first 16 bytes
 //! ```
-//! A frame is 1 to 16 consecutive slots, compressed together. The index is drawn in `index`, the trailer in `trailer`;
+//! A frame is 1 to 16 consecutive slots, compressed together; in a rewrite, of those that are left: see `rewrite`. The index is drawn in `index`, the trailer in `trailer`;
 //! the trailer repeats what is needed to read frames, so one GET of a suffix opens a segment.
 
 mod frame;
 mod index;
+mod rewrite;
 mod trailer;
 mod writer;
 
@@ -24,7 +25,9 @@ mod writer;
 mod tests;
 
 pub use frame::{FRAME_BLOCKS_MAX, Frame, open_frame};
-pub use index::{LBA_END, Run, RunKind, SegmentIndex};
+pub use index::{Found, LBA_END, Run, RunKind, SegmentIndex};
+pub use rewrite::{Rewrite, SlotRun};
+pub(crate) use rewrite::{put_slot_runs, slot_runs};
 pub use trailer::{TRAILER_BYTES, Trailer, UnverifiedTrailer};
 pub use writer::{EncodedSegment, SegmentWriter};
 

@@ -1,8 +1,8 @@
 //! What reclaim found dead and waits to delete: a local file of a daemon, never an object.
 //!
 //! ```text
-//! envelope "ESKRWAIT" version 1 │ pool 16 │ wall time of the round u64, ms │ objects u32 │ each, 33 bytes:
-//!   kind u8: 1 segment, 2 pack │ id 16 (a segment: writer u32, counter u32, 8 zeros) │ dead for u64, ms │ bytes u64
+//! envelope "ESKRWAIT" version 2 │ pool 16 │ wall time of the round u64, ms │ objects u32 │ each, 33 bytes:
+//!   kind u8: 1 segment, 2 pack, 3 bundle (since version 2) │ id 16 (a segment: writer u32, counter u32, 8 zeros) │ dead for u64, ms │ bytes u64
 //! ```
 //! The objects are in ascending order, each once.
 
@@ -10,12 +10,13 @@ use crate::envelope::{self, Kind};
 use crate::error::{ensure, same};
 use crate::names;
 use crate::wire::{Put, Reader};
-use crate::{FormatError, PackId, PoolId, SegmentId};
+use crate::{BundleId, FormatError, PackId, PoolId, SegmentId};
 
-pub(crate) const KIND: Kind = Kind { what: "list of dead objects", magic: b"ESKRWAIT", version: 1 };
+pub(crate) const KIND: Kind = Kind { what: "list of dead objects", magic: b"ESKRWAIT", version: 2 };
 
 const SEGMENT: u8 = 1;
 const PACK: u8 = 2;
+const BUNDLE: u8 = 3;
 const ITEM_BYTES: usize = 1 + 16 + 8 + 8;
 
 /// An object that only other objects name.
@@ -25,6 +26,8 @@ pub enum Bulk {
     Segment(SegmentId),
     /// A pack of pages.
     Pack(PackId),
+    /// A bundle of rewritten segments.
+    Bundle(BundleId),
 }
 
 impl Bulk {
@@ -33,6 +36,7 @@ impl Bulk {
         match self {
             Bulk::Segment(id) => names::segment(*id),
             Bulk::Pack(id) => names::pack(*id),
+            Bulk::Bundle(id) => names::bundle(*id),
         }
     }
 }
@@ -80,7 +84,8 @@ impl WaitingList {
 
     /// Reads a whole file.
     pub fn parse(bytes: &[u8]) -> Result<UnverifiedWaitingList, FormatError> {
-        let mut from = Reader::new(KIND.what, envelope::unwrap(&KIND, bytes)?);
+        // Version 1 differs only in that it has no bundles.
+        let mut from = Reader::new(KIND.what, envelope::unwrap_since(&KIND, 1, bytes)?.1);
         let pool = PoolId(from.array("pool")?);
         let wall_ms = from.u64("wall time")?;
         let count = from.count("objects", ITEM_BYTES)?;
@@ -108,6 +113,10 @@ fn put_object(out: &mut Vec<u8>, object: &Bulk) {
             out.put_u8(PACK);
             out.put(&id.0);
         }
+        Bulk::Bundle(id) => {
+            out.put_u8(BUNDLE);
+            out.put(&id.0);
+        }
     }
 }
 
@@ -124,7 +133,8 @@ fn object(from: &mut Reader<'_>) -> Result<Bulk, FormatError> {
             Ok(Bulk::Segment(id))
         }
         PACK => Ok(Bulk::Pack(PackId(from.array("pack")?))),
-        other => Err(FormatError::new(KIND.what, "kind", "1 or 2", other)),
+        BUNDLE => Ok(Bulk::Bundle(BundleId(from.array("bundle")?))),
+        other => Err(FormatError::new(KIND.what, "kind", "1 to 3", other)),
     }
 }
 

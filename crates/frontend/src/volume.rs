@@ -234,6 +234,7 @@ fn failure(error: &EngineError) -> Failure {
         EngineError::Disk(_)
         | EngineError::Store(_)
         | EngineError::Damaged { .. }
+        | EngineError::Missing { .. }
         | EngineError::Format(_)
         | EngineError::LogDamaged { .. }
         | EngineError::NotFound(_)

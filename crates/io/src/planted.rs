@@ -88,6 +88,20 @@ pub enum Bug {
     SharedSlotDead,
     /// What a tail names and no page does counts as dead.
     TailNotCounted,
+    /// G2: a bundle that no record names is deleted though a record that names it may be on its way.
+    LateRewrite,
+    /// G2: a number of the segment table that somebody else took is taken for one's own.
+    TableOverruled,
+    /// G3: a missing object is an error at once.
+    TableNotRefreshed,
+    /// A rewrite leaves out a slot that lives.
+    RewriteDropsLive,
+    /// R3: a round does not say what it condemns.
+    RoundForgets,
+    /// What a rewrite supersedes is deleted with it.
+    SupersededAtOnce,
+    /// R13: what a volume in quarantine may need goes.
+    QuarantineKeepsNothing,
     /// FLUSH does not sync.
     SyncSkipped,
     /// A write is acknowledged before it is in the log.

@@ -14,6 +14,7 @@ mod history;
 mod open;
 mod probe;
 mod reclaim;
+mod rewrite;
 mod size;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};

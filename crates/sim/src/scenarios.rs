@@ -12,6 +12,7 @@ mod owners;
 mod pieces;
 mod reclaim;
 mod resize;
+mod rewrite;
 mod space;
 mod store;
 mod weather;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(reclaim::all());
     all.extend(history::all());
     all.extend(space::all());
+    all.extend(rewrite::all());
     all.extend(weather::all());
     all.extend(cache::all());
     all.extend(forks::all());

@@ -255,6 +255,46 @@ fn a_tail_is_not_counted() {
 }
 
 #[test]
+fn g2_a_late_record_names_a_bundle_that_is_gone() {
+    caught_by(Bug::LateRewrite, "rewrite-late", "cannot be read");
+}
+
+#[test]
+fn g2_a_number_that_somebody_else_took() {
+    caught_by(Bug::TableOverruled, "rewrite-raced", "cannot be read");
+}
+
+#[test]
+fn g3_a_missing_object_is_an_error() {
+    caught_by(Bug::TableNotRefreshed, "rewrite-other-reader", "a reader fails");
+}
+
+#[test]
+fn a_rewrite_leaves_out_what_lives() {
+    caught_by(Bug::RewriteDropsLive, "rewrite", "was dropped");
+}
+
+#[test]
+fn r3_a_round_does_not_say_what_it_condemns() {
+    caught_by(Bug::RoundForgets, "rewrite", "no round condemned it");
+}
+
+#[test]
+fn g5_a_block_is_written_anew_over_what_came_since() {
+    caught_by(Bug::BaseNotChecked, "rewrite-empties", "expected");
+}
+
+#[test]
+fn r13_a_quarantine_keeps_nothing() {
+    caught_by(Bug::QuarantineKeepsNothing, "quarantine", "cannot be read");
+}
+
+#[test]
+fn what_is_superseded_goes_at_once() {
+    caught_by(Bug::SupersededAtOnce, "rewrite-other-reader", "went before the grace");
+}
+
+#[test]
 fn a_flush_does_not_sync() {
     caught(Bug::SyncSkipped, "writes");
 }

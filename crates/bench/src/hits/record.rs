@@ -110,7 +110,7 @@ impl Seen {
         for frame in index.frames.iter().filter(|frame| start <= frame.offset && frame.end() <= last + 1) {
             self.references.push(Reference {
                 segment: id,
-                slot: u16::try_from(frame.first_slot)?,
+                slot: u16::try_from(frame.first_place)?,
                 bytes: frame.stored_bytes,
             });
         }

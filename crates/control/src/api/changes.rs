@@ -101,6 +101,10 @@ pub struct Reclaimed {
     /// Why each segment stays; where it was only looked.
     #[serde(default)]
     pub why: Option<super::Reasons>,
+    /// Segments that were rewritten, with what they take now.
+    pub rewritten: Objects,
+    /// Blocks of almost empty segments that their volumes wrote anew.
+    pub resealed: u64,
 }
 
 /// Asks for a volume to be served.

@@ -120,6 +120,7 @@ fn index(counter: u32, runs: &[Run]) -> (SegmentId, Arc<SegmentIndex>) {
         frames: Vec::new(),
         runs: runs.to_vec(),
         slots: 0,
+        rewrite: None,
     };
     (id, Arc::new(index))
 }

@@ -52,6 +52,25 @@ impl Slots {
         }
     }
 
+    /// The slots of these stretches: first and count.
+    pub fn of(runs: &[(u16, u32)]) -> Slots {
+        let mut slots = Slots::default();
+        runs.iter().for_each(|(first, count)| slots.insert(*first, *count));
+        slots
+    }
+
+    /// Whether any of these is in it.
+    pub fn touches(&self, first: u16, count: u32) -> bool {
+        !self.overlap(first, count).is_empty()
+    }
+
+    /// Without those of another set.
+    pub fn without(&self, other: &Slots) -> Slots {
+        let mut left = self.clone();
+        other.runs().into_iter().for_each(|(first, count)| left.remove(first, count));
+        left
+    }
+
     /// How many.
     pub fn count(&self) -> u32 {
         match &self.0 {

@@ -96,10 +96,13 @@ impl Held {
 /// Two bytes a frame of eight blocks: 64 MiB for a TiB of blocks.
 #[derive(Debug, Clone)]
 pub struct Weights {
-    slots: u32,
-    /// Slots of every frame but the last one, if that is so.
+    /// Places of slots in frames: of a segment as it was sealed, its slots.
+    places: u32,
+    /// Of a rewrite: first slot, count and place of each stretch that is left.
+    kept: Vec<(u16, u32, u32)>,
+    /// Places of every frame but the last one, if that is so.
     even: Option<u32>,
-    /// First slots, where it is not.
+    /// First places, where it is not.
     starts: Vec<u16>,
     /// Stored bytes of each frame less one, so that 64 KiB fit.
     frames: Vec<u16>,
@@ -110,19 +113,21 @@ impl Weights {
     pub fn of(index: &SegmentIndex) -> Self {
         let frames = &index.frames;
         let first = frames.first().map_or(1, |frame| u32::from(frame.blocks));
-        let even = frames.iter().zip(0..).all(|(frame, at)| frame.first_slot == at * first);
-        let starts = frames.iter().map(|frame| frame.first_slot as u16);
+        let even = frames.iter().zip(0..).all(|(frame, at)| frame.first_place == at * first);
+        let starts = frames.iter().map(|frame| frame.first_place as u16);
+        let mut places = 0;
+        let mut stretch = |(first, count): (u16, u32)| {
+            places += count;
+            (first, count, places - count)
+        };
+        let kept: Vec<_> = index.kept().into_iter().map(&mut stretch).collect();
         Self {
-            slots: index.slots,
+            places,
+            kept: if index.rewrite.is_some() { kept } else { Vec::new() },
             even: even.then_some(first),
             starts: if even { Vec::new() } else { starts.collect() },
             frames: frames.iter().map(|frame| (frame.stored_bytes - 1) as u16).collect(),
         }
-    }
-
-    /// The number of slots.
-    pub fn slots(&self) -> u32 {
-        self.slots
     }
 
     /// All frames.
@@ -133,38 +138,57 @@ impl Weights {
     /// The stored bytes of `count` slots from `first`; `None` when the segment does not have them.
     pub fn of_slots(&self, first: u16, count: u32) -> Option<u64> {
         let (mut slot, end) = (u32::from(first), u32::from(first) + count);
-        if end > self.slots {
-            return None;
+        if self.kept.is_empty() {
+            return (end <= self.places).then(|| self.of_places(slot, end));
         }
         let mut bytes = 0;
         while slot < end {
-            let frame = self.frame_of(slot);
-            let (start, behind) = (self.start(frame), self.start(frame + 1));
-            let (blocks, stored) = (u64::from(behind - start), u64::from(self.frames[frame]) + 1);
-            let (from, to) = (u64::from(slot - start), u64::from(end.min(behind) - start));
-            let left_over = stored % blocks;
-            bytes += (to - from) * (stored / blocks) + to.min(left_over) - from.min(left_over);
+            let after = self.kept.partition_point(|(first, ..)| u32::from(*first) <= slot);
+            let (first, count, place) = *self.kept.get(after.checked_sub(1)?)?;
+            let (skip, left) = (slot - u32::from(first), u32::from(first) + count);
+            let behind = end.min(left);
+            if slot >= left {
+                return None;
+            }
+            bytes += self.of_places(place + skip, place + skip + behind - slot);
             slot = behind;
         }
         Some(bytes)
     }
 
-    /// The memory that they take.
-    pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>() + (self.starts.capacity() + self.frames.capacity()) * size_of::<u16>()
+    fn of_places(&self, mut place: u32, end: u32) -> u64 {
+        let mut bytes = 0;
+        while place < end {
+            let frame = self.frame_of(place);
+            let (start, behind) = (self.start(frame), self.start(frame + 1));
+            let (blocks, stored) = (u64::from(behind - start), u64::from(self.frames[frame]) + 1);
+            let (from, to) = (u64::from(place - start), u64::from(end.min(behind) - start));
+            let left_over = stored % blocks;
+            bytes += (to - from) * (stored / blocks) + to.min(left_over) - from.min(left_over);
+            place = behind;
+        }
+        bytes
     }
 
-    fn frame_of(&self, slot: u32) -> usize {
+    /// The memory that they take.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.kept.capacity() * size_of::<(u16, u32, u32)>()
+            + (self.starts.capacity() + self.frames.capacity()) * size_of::<u16>()
+    }
+
+    fn frame_of(&self, place: u32) -> usize {
         match self.even {
-            Some(blocks) => (slot / blocks) as usize,
-            None => self.starts.partition_point(|start| u32::from(*start) <= slot) - 1,
+            // The last frame may be longer than the others.
+            Some(blocks) => ((place / blocks) as usize).min(self.frames.len() - 1),
+            None => self.starts.partition_point(|start| u32::from(*start) <= place) - 1,
         }
     }
 
-    /// The first slot of a frame.
+    /// The first place of a frame.
     fn start(&self, frame: usize) -> u32 {
         if frame == self.frames.len() {
-            return self.slots;
+            return self.places;
         }
         match self.even {
             Some(blocks) => frame as u32 * blocks,
@@ -197,8 +221,7 @@ impl Sums {
         for (holder, slots) in held.by_holder() {
             for (first, count) in slots.runs() {
                 let bytes = weights.of_slots(first, count).ok_or_else(|| {
-                    let slots = weights.slots();
-                    format!("a map names {count} slots from {first} of segment {segment}, which has {slots}")
+                    format!("a map names {count} slots from {first} of segment {segment}, which lacks some")
                 })?;
                 *self.held.entry(*holder).or_default() += bytes;
                 dead -= bytes;

@@ -55,11 +55,11 @@ impl Fetcher {
     async fn get_ahead(&self, window: Window<()>, tally: &Arc<Tally>) {
         // First the permit: a guest that wants one of these frames meanwhile gets it by itself.
         let _permit = self.gets_ahead.acquire().await;
-        let segment = window.segment;
+        let source = window.source;
         let leads = window.frames.into_iter().filter_map(|(frame, ())| {
-            let key = (segment, frame.first_slot);
+            let key = (source, frame.first_place);
             match self.frame_flights.join(&key, || self.frames.holds(&key).then(Bytes::new)) {
-                Role::Lead(lead) => Some((segment, frame, lead)),
+                Role::Lead(lead) => Some((source, frame, lead)),
                 Role::Ready(_) | Role::Wait(_) => None,
             }
         });

@@ -5,17 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use esker_format::{
     error::FormatError,
-    ids::SegmentId,
-    names,
     segment::{Frame, open_frame},
 };
-use esker_io::Range;
 use futures_util::{StreamExt, stream};
 
 use super::{
     Cached, Fetcher, GETS_PER_READ, damaged_by,
     flight::{Lead, Role},
     plan::{FrameKey, Wanted, Window, windows},
+    source::Source,
 };
 use crate::{EngineError, Result, ahead::Tally};
 
@@ -89,12 +87,12 @@ impl Fetcher {
         window: Window<FrameLead<'_>>,
         ahead: Option<&Arc<Tally>>,
     ) -> Vec<(FrameKey, Result<Bytes>)> {
-        let Window { segment, start, end, frames } = window;
-        let name = names::segment(segment);
+        let Window { source, start, end, frames } = window;
+        let name = source.name();
         let _permit = self.gets.acquire().await;
         let (wanted, leads): (Vec<_>, Vec<_>) = frames.into_iter().unzip();
         let mut got = Bytes::new();
-        let opened: Vec<_> = match self.get(&name, Range::Bytes { start, end }).await {
+        let opened = match self.get_part(&name, source.range(start, end)).await {
             Ok(bytes) => {
                 got = bytes.clone();
                 self.open(wanted.clone(), start, bytes).await.into_iter().map(Ok).collect()
@@ -107,10 +105,10 @@ impl Fetcher {
         for ((lead, frame), opened) in leads.into_iter().zip(wanted).zip(opened) {
             let answer = match opened {
                 Ok(Ok(bytes)) => {
-                    self.keep_frame(segment, &frame, start, &got);
+                    self.keep_frame(source, &frame, start, &got);
                     Ok(bytes)
                 }
-                Ok(Err(_)) => self.again(segment, frame).await,
+                Ok(Err(_)) => self.again(source, frame).await,
                 Err(error) => Err(error),
             };
             if let Ok(bytes) = &answer {
@@ -125,16 +123,16 @@ impl Fetcher {
     }
 
     /// Gets one frame a second time: bytes may be damaged on the way as well as in the store.
-    async fn again(&self, segment: SegmentId, frame: Frame) -> Result<Bytes> {
-        let name = names::segment(segment);
+    pub(super) async fn again(&self, source: Source, frame: Frame) -> Result<Bytes> {
+        let name = source.name();
         let (start, end) = (frame.offset, frame.end());
-        let bytes = self.get(&name, Range::Bytes { start, end }).await?;
+        let bytes = self.get_part(&name, source.range(start, end)).await?;
         let opened = self.open(vec![frame], start, bytes).await.remove(0);
         opened.map_err(|error| damaged_by(&format!("{name} at bytes {start} to {end}"), &error))
     }
 
     /// Verifies and decompresses frames from bytes that begin at `start` of the object.
-    async fn open(
+    pub(super) async fn open(
         &self,
         frames: Vec<Frame>,
         start: u64,

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use esker_format::{
-    Codec,
+    Codec, TableEntry,
     cache::CacheKey,
     codec,
     error::FormatError,
-    ids::{Hash, SegmentId},
+    ids::Hash,
     page::{Page, PageRef, decode_page, encode_page},
     segment::{Frame, SegmentIndex, TRAILER_BYTES, Trailer, open_frame},
 };
@@ -19,23 +19,25 @@ use futures_util::{StreamExt, stream};
 use super::{
     Fetcher, GETS_PER_READ,
     frames::{FrameLead, fill_in},
-    index::Opened,
+    index::{Opened, fits},
     plan::{FrameKey, Wanted},
+    source::Source,
 };
 use crate::cache::{DiskCache, Found};
 
 /// Frames that one job reads and decodes; a large read has several side by side.
 const FRAMES_PER_JOB: usize = 8;
 
-/// A frame to be fetched, by its segment.
-type Lead<'a> = (SegmentId, Frame, FrameLead<'a>);
+/// A frame to be fetched, by where it is.
+type Lead<'a> = (Source, Frame, FrameLead<'a>);
 
 impl Fetcher {
     /// Adds a disk cache of at most `bytes`.
     pub(crate) async fn with_disk_cache(mut self, bytes: u64) -> Self {
         let frames = self.frames.clone();
         let in_memory = move |key: CacheKey| {
-            key.as_frame().is_some_and(|(segment, slot)| frames.holds(&(segment, u32::from(slot))))
+            let key = key.as_frame().map(|(segment, slot)| (Source::sealed(segment), u32::from(slot)));
+            key.is_some_and(|key| frames.holds(&key))
         };
         self.disk = DiskCache::open(self.world.clone(), self.pool, bytes, Box::new(in_memory)).await;
         self
@@ -58,7 +60,7 @@ impl Fetcher {
         let Some(disk) = &self.disk else { return leads };
         let (mut here, mut rest) = (Vec::new(), Vec::new());
         for lead in leads {
-            match disk.find(frame_key(lead.0, &lead.1)) {
+            match disk.find(lead.0.frame_key(lead.1.first_place)) {
                 Some(found) => here.push((lead, found)),
                 None => rest.push(lead),
             }
@@ -70,9 +72,9 @@ impl Fetcher {
         }
         let mut jobs = stream::iter(jobs).buffer_unordered(GETS_PER_READ);
         while let Some(frames) = jobs.next().await {
-            for ((segment, frame, lead), bytes) in frames {
+            for ((source, frame, lead), bytes) in frames {
                 let Some(bytes) = bytes else {
-                    rest.push((segment, frame, lead));
+                    rest.push((source, frame, lead));
                     continue;
                 };
                 let key = *lead.key();
@@ -82,7 +84,7 @@ impl Fetcher {
                 lead.finish(&Ok(bytes));
             }
         }
-        rest.sort_by_key(|(segment, frame, _)| (*segment, frame.first_slot));
+        rest.sort_by_key(|(source, frame, _)| (*source, frame.first_place));
         rest
     }
 
@@ -107,19 +109,20 @@ impl Fetcher {
     }
 
     /// Whether a frame is on the disk.
-    pub(super) fn is_on_disk(&self, segment: SegmentId, frame: &Frame) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.holds(frame_key(segment, frame)))
+    pub(super) fn is_on_disk(&self, source: Source, frame: &Frame) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.holds(source.frame_key(frame.first_place)))
     }
 
     /// A segment's index from the disk.
-    pub(super) async fn kept_index(&self, id: SegmentId) -> Option<Opened> {
+    pub(super) async fn kept_index(&self, source: Source, entry: Option<TableEntry>) -> Option<Opened> {
         let disk = self.disk.clone()?;
-        let (found, pool) = (disk.find(CacheKey::index(id))?, self.pool);
+        let (found, pool) = (disk.find(source.index_key())?, self.pool);
         let open = move |bytes: &Bytes| {
-            let trailer = Trailer::parse(bytes)?.verify(pool, id, None)?;
+            let size = entry.map(|entry| entry.bytes);
+            let trailer = fits(Trailer::parse(bytes)?.verify(pool, source.segment, size)?, entry)?;
             let index = &bytes[..bytes.len() - TRAILER_BYTES];
             let opened = SegmentIndex::parse(index, &trailer)?;
-            Ok(Opened::new(opened, trailer.object_bytes, trailer.index_hash))
+            Ok(Opened::new(source, opened, trailer.object_bytes, trailer.index_hash))
         };
         esker_io::run_first(&*self.world.cpu, move || disk.verified(&found, open)).await
     }
@@ -133,16 +136,16 @@ impl Fetcher {
     }
 
     /// Offers a frame out of an object's bytes from `start` on.
-    pub(super) fn keep_frame(&self, segment: SegmentId, frame: &Frame, start: u64, bytes: &Bytes) {
+    pub(super) fn keep_frame(&self, source: Source, frame: &Frame, start: u64, bytes: &Bytes) {
         if let Some(disk) = &self.disk {
             let stored = &bytes[(frame.offset - start) as usize..(frame.end() - start) as usize];
-            disk.offer(frame_key(segment, frame), stored);
+            disk.offer(source.frame_key(frame.first_place), stored);
         }
     }
 
-    pub(super) fn keep_index(&self, id: SegmentId, index: &[u8], trailer: &[u8]) {
+    pub(super) fn keep_index(&self, source: Source, index: &[u8], trailer: &[u8]) {
         if let Some(disk) = &self.disk {
-            disk.offer(CacheKey::index(id), &[index, trailer].concat());
+            disk.offer(source.index_key(), &[index, trailer].concat());
         }
     }
 
@@ -162,15 +165,15 @@ impl Fetcher {
     /// Keeps a segment that this host has sealed: a read of it soon after its commit needs no GET. Waits for the disk; no
     /// guest waits for this.
     pub(crate) async fn keep_segment(&self, index: &SegmentIndex, index_hash: Hash, object: &Bytes) {
-        let opened = Opened::new(index.clone(), object.len() as u64, index_hash);
+        let source = Source::sealed(index.id);
+        let opened = Opened::new(source, index.clone(), object.len() as u64, index_hash);
         self.indexes.insert(index.id, opened);
         let Some(disk) = &self.disk else { return };
         let end_of_frames = index.frames.last().map_or(0, |frame| frame.end() as usize);
         let frames = index.frames.iter().map(|frame| {
-            (frame_key(index.id, frame), object.slice(frame.offset as usize..frame.end() as usize))
+            (source.frame_key(frame.first_place), object.slice(frame.offset as usize..frame.end() as usize))
         });
-        let whole_index =
-            (end_of_frames > 0).then(|| (CacheKey::index(index.id), object.slice(end_of_frames..)));
+        let whole_index = (end_of_frames > 0).then(|| (source.index_key(), object.slice(end_of_frames..)));
         disk.offer_all(whole_index.into_iter().chain(frames)).await;
     }
 }
@@ -190,10 +193,6 @@ impl DiskCache {
             }
         }
     }
-}
-
-fn frame_key(segment: SegmentId, frame: &Frame) -> CacheKey {
-    CacheKey::frame(segment, u16::try_from(frame.first_slot).expect("a segment has at most 65,536 slots"))
 }
 
 fn open_kept(frame: &Frame, stored: &Bytes) -> Result<Bytes, FormatError> {

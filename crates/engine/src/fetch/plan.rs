@@ -1,6 +1,6 @@
 //! What a read needs: which frames, which of their bytes go where, and in which ranges of an object to get them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use esker_format::{
     BLOCK_BYTES,
@@ -9,7 +9,9 @@ use esker_format::{
     segment::{Frame, SegmentIndex},
 };
 
-use super::{GET_BYTES_MAX, GET_FRAMES_MAX, GET_GAP_BYTES_MAX, damaged_segment};
+use super::{
+    GET_BYTES_MAX, GET_FRAMES_MAX, GET_GAP_BYTES_MAX, damaged_segment, index::Opened, source::Source,
+};
 use crate::Result;
 
 /// Blocks in consecutive slots of a segment, and where they go.
@@ -33,8 +35,8 @@ impl Part {
     }
 }
 
-/// A frame: its segment and its first slot.
-pub(super) type FrameKey = (SegmentId, u32);
+/// A frame: where its segment is, and its first place there.
+pub(super) type FrameKey = (Source, u32);
 
 /// Bytes of a frame that go into the reader's buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +77,15 @@ pub(super) fn each_piece(
     }
     let mut to = part.offset;
     while u64::from(slot) < end {
-        let frame = u16::try_from(slot).ok().and_then(|slot| index.frame_of(slot));
-        let frame = frame.ok_or_else(|| damaged_segment(id, format!("slot {slot} is in no frame")))?;
-        let skip = slot - frame.first_slot;
-        let blocks = (u64::from(u32::from(frame.blocks) - skip)).min(end - u64::from(slot)) as u32;
+        let Some(found) = index.find(slot) else {
+            // Never zeros (I4).
+            let dropped = index.rewrite.is_some();
+            let what = if dropped { "was dropped by reclaim" } else { "is in no frame" };
+            return Err(damaged_segment(id, format!("the map names slot {slot}, which {what}")));
+        };
+        let blocks = u64::from(found.blocks).min(end - u64::from(slot)) as u32;
         let bytes = blocks as usize * BLOCK_BYTES;
-        if !take(frame, Piece { from: skip as usize * BLOCK_BYTES, bytes, to }) {
+        if !take(found.frame, Piece { from: found.skip as usize * BLOCK_BYTES, bytes, to }) {
             return Ok(());
         }
         slot += blocks;
@@ -92,13 +97,14 @@ pub(super) fn each_piece(
 /// All frames that a read needs, in the order of segments and slots.
 pub(super) fn wanted(
     parts: &[Part],
-    indexes: &BTreeMap<SegmentId, Arc<SegmentIndex>>,
+    indexes: &BTreeMap<SegmentId, Opened>,
 ) -> Result<BTreeMap<FrameKey, Wanted>> {
     let mut all: BTreeMap<FrameKey, Wanted> = BTreeMap::new();
     for part in parts {
         let id = part.place().0;
-        each_piece(part, &indexes[&id], |frame, piece| {
-            let entry = all.entry((id, frame.first_slot));
+        let Opened { index, source, .. } = &indexes[&id];
+        each_piece(part, index, |frame, piece| {
+            let entry = all.entry((*source, frame.first_place));
             entry.or_insert_with(|| Wanted { frame: frame.clone(), pieces: Vec::new() }).pieces.push(piece);
             true
         })?;
@@ -108,7 +114,7 @@ pub(super) fn wanted(
 
 /// Frames of one object that one GET brings.
 pub(super) struct Window<T> {
-    pub(super) segment: SegmentId,
+    pub(super) source: Source,
     pub(super) start: u64,
     pub(super) end: u64,
     /// In the order of their offsets, each with what the caller knows of it.
@@ -116,13 +122,13 @@ pub(super) struct Window<T> {
 }
 
 /// Groups frames, which come in the order of segments and slots, into few ranges.
-pub(super) fn windows<T>(frames: impl IntoIterator<Item = (SegmentId, Frame, T)>) -> Vec<Window<T>> {
+pub(super) fn windows<T>(frames: impl IntoIterator<Item = (Source, Frame, T)>) -> Vec<Window<T>> {
     let mut windows: Vec<Window<T>> = Vec::new();
-    for (segment, frame, with) in frames {
+    for (source, frame, with) in frames {
         let (start, end) = (frame.offset, frame.end());
         match windows.last_mut() {
             Some(last)
-                if last.segment == segment
+                if last.source == source
                     && last.end <= start
                     && start - last.end <= GET_GAP_BYTES_MAX
                     && end - last.start <= GET_BYTES_MAX
@@ -131,7 +137,7 @@ pub(super) fn windows<T>(frames: impl IntoIterator<Item = (SegmentId, Frame, T)>
                 last.end = end;
                 last.frames.push((frame, with));
             }
-            _ => windows.push(Window { segment, start, end, frames: vec![(frame, with)] }),
+            _ => windows.push(Window { source, start, end, frames: vec![(frame, with)] }),
         }
     }
     windows

@@ -7,6 +7,7 @@ use esker_io::sync::{Mutex, atomic::Ordering};
 use super::Host;
 use crate::{
     Result,
+    core::victims::Victim,
     permits::Permits,
     reclaim::{
         plan::Known,
@@ -31,12 +32,24 @@ impl Default for Rounds {
 impl Host {
     /// Makes one round of reclaim in the pool, when one that is under way has ended: see [`crate::reclaim::round`].
     pub async fn reclaim(&self, options: Options, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Report> {
+        self.reclaim_asked(options, &[], progress).await
+    }
+
+    /// The same, which also rewrites these segments.
+    pub async fn reclaim_asked(
+        &self,
+        options: Options,
+        asked: &[Victim],
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Report> {
         let _turn = self.rounds.turn.acquire().await;
         let (pool, since) = (&*self.pool, *self.rounds.last.lock());
         let began = pool.world().clock.monotonic();
         let stop = || self.stopping.load(Ordering::Acquire);
-        let known = &self.rounds.known;
-        let round = Round { pool, run: self.owner.run, options, since, known, stop: &stop, progress };
+        let owners = self.volumes();
+        let (run, known) = (self.owner.run, &self.rounds.known);
+        let (owners, table) = (&owners[..], Mutex::default());
+        let round = Round { pool, run, options, owners, asked, table, since, known, stop: &stop, progress };
         let outcome = round.run().await;
         if !options.dry_run {
             // One that failed may have written its list; if not, some time is not counted.

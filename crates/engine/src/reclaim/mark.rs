@@ -24,6 +24,7 @@ use esker_format::{
 use esker_io::{Bug, planted};
 use futures_util::{StreamExt, stream};
 
+use super::quarantine::SetAside;
 use crate::{
     EngineError, Result,
     birth::{Fate, Pin},
@@ -85,22 +86,29 @@ pub(super) struct Mark {
     pub(super) buried: u64,
     /// Nothing is changed.
     looks_only: bool,
+    /// Volumes that are passed over where they cannot be read.
+    set_aside: SetAside,
+    /// Slots that a rewrite drops, by segment: whatever is marked from now on must not name them.
+    watched: BTreeMap<SegmentId, Slots>,
+    /// Segments of which it did.
+    revived: BTreeSet<SegmentId>,
 }
 
 /// All heads of a pool, by volume, ascending.
 pub(super) type Listed = BTreeMap<VolumeId, Vec<u64>>;
 
 impl Mark {
-    /// Nothing is marked. Who only looks buries nothing.
-    pub(super) fn new(looks_only: bool) -> Self {
-        Self { looks_only, ..Self::default() }
+    /// Nothing is marked. Volumes that are set aside are passed over; who only looks buries nothing.
+    pub(super) fn new(set_aside: SetAside, looks_only: bool) -> Self {
+        Self { set_aside, looks_only, ..Self::default() }
     }
 
-    /// Whether any root reaches an object.
+    /// Whether any root reaches a segment or a pack. Which bundles are reached, the segment table says.
     pub(super) fn reaches(&self, object: Bulk) -> bool {
         match object {
             Bulk::Segment(id) => self.segments.contains_key(&id),
             Bulk::Pack(id) => self.packs.contains(&id),
+            Bulk::Bundle(_) => false,
         }
     }
 
@@ -113,6 +121,24 @@ impl Mark {
     /// The numbers of a volume's heads that were looked at, ascending.
     pub(super) fn numbers(&self, volume: VolumeId) -> impl Iterator<Item = u64> {
         self.heads.range((volume, 0)..=(volume, u64::MAX)).map(|(_, number)| *number)
+    }
+
+    /// From now on it is noted which of these slots something names.
+    pub(super) fn watch(&mut self, segment: SegmentId, dropped: Slots) {
+        self.watched.insert(segment, dropped);
+    }
+
+    /// Whether a root that was marked since names a slot of the segment that is watched.
+    pub(super) fn is_revived(&self, segment: SegmentId) -> bool {
+        self.revived.contains(&segment)
+    }
+
+    /// Whether an object stays for a volume that is set aside, and was not deleted since.
+    pub(super) fn keeps(&self, object: &Bulk) -> bool {
+        let deleted = |newest: &Newest| newest.kind == HeadKind::Deleted;
+        let mut keepers = self.set_aside.keepers(*object);
+        keepers.any(|volume| !self.newest.get(&volume).is_some_and(deleted))
+            && !planted(Bug::QuarantineKeepsNothing)
     }
 
     /// Pages that were read.
@@ -129,7 +155,10 @@ impl Mark {
                 continue;
             }
             match pool.newest_of(*volume, numbers).await {
-                Err(error) => self.pass_over(stopped_by(&names::heads(*volume), error))?,
+                Err(error) => {
+                    self.pass_over(*volume, stopped_by(&names::heads(*volume), error))?;
+                    self.heads.extend(numbers.iter().map(|number| (*volume, *number)));
+                }
                 Ok(None) => all_seen = false,
                 Ok(Some(newest)) => {
                     let Head { kind, run, number, .. } = newest.head;
@@ -195,7 +224,7 @@ impl Mark {
                 Ok(Some(head)) if head.kind == HeadKind::Deleted => {}
                 Ok(Some(head)) if head.kind == HeadKind::Unborn => self.unborn(pool, &head).await?,
                 Ok(Some(head)) => self.root(pool, &head, &names::head(volume, number)).await?,
-                Err(error) => self.pass_over(stopped_by(&names::head(volume, number), error))?,
+                Err(error) => self.pass_over(volume, stopped_by(&names::head(volume, number), error))?,
             }
             self.heads.insert((volume, number));
         }
@@ -239,7 +268,7 @@ impl Mark {
             _ => Ok(()),
         };
         match tail.and(pages) {
-            Err(error) => self.pass_over(stopped_by(name, error)),
+            Err(error) => self.pass_over(head.volume, stopped_by(name, error)),
             Ok(()) => Ok(()),
         }
     }
@@ -274,10 +303,13 @@ impl Mark {
     /// Marks the slots of consecutive blocks.
     fn slots(&mut self, first: Address, blocks: u64) {
         let AddressKind::Segment(id, slot) = first.kind() else { return };
+        let count = u32::try_from(blocks).expect("consecutive blocks lie in one segment");
+        if self.watched.get(&id).is_some_and(|dropped| dropped.touches(slot, count)) {
+            self.revived.insert(id);
+        }
         let open = self.open;
         let reached = self.segments.entry(id).or_default();
         reached.open |= open;
-        let count = u32::try_from(blocks).expect("consecutive blocks lie in one segment");
         if planted(Bug::SharedSlotDead) && !reached.live.overlap(slot, count).is_empty() {
             reached.live.remove(slot, count);
             return;
@@ -332,8 +364,12 @@ impl Mark {
         }
     }
 
-    /// Rule R13: a root that cannot be read ends the round.
-    fn pass_over(&self, error: EngineError) -> Result<()> {
+    /// Rule R13: a root that cannot be read ends the round, unless its volume was set aside.
+    fn pass_over(&self, volume: VolumeId, error: EngineError) -> Result<()> {
+        if matches!(error, EngineError::Damaged { .. }) && self.set_aside.has(volume) {
+            tracing::warn!(%volume, %error, "a volume in quarantine is passed over");
+            return Ok(());
+        }
         if planted(Bug::UnreadablePassed) { Ok(()) } else { Err(error) }
     }
 }
@@ -346,7 +382,7 @@ fn stopped_by(root: &str, error: EngineError) -> EngineError {
             object: root.to_owned(),
             message: format!(
                 "what it reaches cannot be read, so nothing is deleted in this pool (rule R13): {error}; put the object \
-                 back, or delete the volume"
+                 back, delete the volume, or set it aside: esker quarantine VOLUME"
             ),
         },
     }
@@ -381,6 +417,7 @@ mod tests {
             frames: Vec::new(),
             runs,
             slots: 11,
+            rewrite: None,
         };
         let mut mark = Mark::default();
         mark.index(&index);

@@ -1,14 +1,15 @@
 //! A round: finds the segments and packs that nothing reaches, and deletes those that were dead for the grace.
 //!
 //! ```text
-//!  LIST segments, packs ──▶ listed ─────────────────────────────────┐
+//!  LIST segments, packs, bundles ──▶ listed ─────────────────────────────────┐
 //!  in flight ┐                                                      ▼
 //!  readers   ├─▶ mark: roots ─▶ pages ─▶ segments, packs     listed ∖ reached ∖ in flight
 //!  LIST heads┘     ▲    │ a head that was not marked                │ = dead
 //!                  └────┘ (rule R7): once more                      ▼
 //!                             local list ─ dead for how long ─▶ wait │ due ─▶ brake ─▶ DELETE
 //! ```
-//! 1. LIST segments and packs. Only what is listed here can be deleted, so nothing that is sent later is in danger.
+//! 0. Read which volumes are set aside (rule R13), and the segment table. What it names is current for all of the round: this run alone writes it.
+//! 1. LIST segments, packs and bundles. Only what is listed here can be deleted, so nothing that is sent later is in danger.
 //! 2. Note what this run has in flight and what its readers use, **then** LIST the heads of all volumes. An object is
 //!    in flight from before its PUT until its commit is settled: so each is noted here, or its head is in this LIST.
 //! 3. Bury what was never born (rule R6): its source was deleted, it is older than the grace, or, in step 5, what it names
@@ -20,9 +21,14 @@
 //!    of a deleted volume (rule H6). A root that cannot be read ends the round (rule R13).
 //! 6. Once more from 2, until a LIST made **after** the mark shows no head that was not marked (rule R7): while heads
 //!    come and go, all those of a LIST may be gone before they are read.
-//! 7. Dead is what was listed and is neither reached nor in flight. The local list says for how long each was seen dead,
-//!    in every round without a break (`core::grace`); it is saved before anything is deleted.
+//!    Then rewrite what is worth it, which marks once more: see `rewrite`.
+//! 7. Dead is what was listed and is neither reached nor in flight. A segment's own object is reached when the segment
+//!    is and the table does not say that it is in a bundle; a bundle, when the table has a reached segment there.
+//!    A round record condemns the segments that are dead for the first time (rule R3). The local list says for how long
+//!    each was seen dead, in every round without a break (`core::grace`); it is saved before anything is deleted.
 //! 8. Due is what was dead for the grace. A round that wants to delete very much stops and asks.
+//!    Before a bundle goes, a record of the table takes out what is named there, all of it dead, and takes the only number
+//!    that another run could still try, with a rewrite that nobody has heard of (rule G2).
 //! 9. DELETE what is due, a few at once. Whatever is left when the round ends early is due in the next one.
 //!
 //! **Dead stays dead**: a pack has a random name and is reused only by who reaches it from the newest head (rule G6);
@@ -33,7 +39,7 @@
 //!
 //! A host beside this one would need leases and rounds in the store (rules R1 to R3); until then step 4 refuses.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use esker_format::{
     Bulk, Dead, WaitingList,
@@ -42,12 +48,13 @@ use esker_format::{
     names::{self, ObjectName},
     property::History,
 };
-use esker_io::{Bug, planted};
+use esker_io::{Bug, planted, sync::Mutex};
 use futures_util::{StreamExt, stream};
 
 use super::{
     mark::{Listed, Mark},
     plan::{self, Known, Planned},
+    quarantine::listed,
     released, waiting,
 };
 use crate::{
@@ -56,8 +63,12 @@ use crate::{
     core::{
         grace::{self, BRAKE_PERCENT},
         heads::Keep,
+        slots::Slots,
+        victims::Victim,
     },
     pool::Pool,
+    table::Table,
+    volume::Volume,
 };
 
 /// How often a round marks while heads come and go.
@@ -137,6 +148,10 @@ pub struct Report {
     pub buried: u64,
     /// What is to be done about segments that are partly dead.
     pub planned: Planned,
+    /// Segments that were rewritten, and what they take now.
+    pub rewritten: Class,
+    /// Blocks of almost empty segments that their volumes wrote anew.
+    pub resealed: u64,
 }
 
 /// Who makes a round.
@@ -147,6 +162,12 @@ pub struct Round<'a> {
     pub run: RunId,
     /// How.
     pub options: Options,
+    /// The volumes that are open here.
+    pub owners: &'a [Arc<Volume>],
+    /// Segments that somebody wants rewritten, whatever the policy says.
+    pub asked: &'a [Victim],
+    /// Read when the round begins.
+    pub(crate) table: Mutex<Arc<Table>>,
     /// When this run's last round was, by the monotonic clock.
     pub since: Option<Duration>,
     /// What its rounds have learnt of segments.
@@ -165,38 +186,42 @@ impl Round<'_> {
     /// [`EngineError::Damaged`] when a root cannot be read. Nothing was deleted then.
     pub async fn run(&self) -> Result<Report> {
         let grace = self.options.grace;
-        let listed = self.bulk().await?;
+        let table = self.pool.fetcher().newest_table().await?;
+        self.pool.fetcher().install(table.clone());
+        self.know(table);
+        let mut mark = Mark::new(self.set_aside().await?, self.options.dry_run);
+        let listed = listed(self.pool).await?;
         let mut report = Report::default();
-        let (mark, in_flight) = self.mark(&mut report).await?;
-        let mut dead = BTreeMap::new();
-        for (object, bytes) in &listed {
-            if mark.reaches(*object) {
-                report.live.add(*bytes);
-            } else if in_flight.contains_key(object) {
-                report.in_flight.add(*bytes);
-            } else {
-                dead.insert(*object, *bytes);
-            }
+        self.watch_asked(&mut mark).await?;
+        let in_flight = self.mark(&mut mark, &mut report).await?;
+        let table = self.table();
+        report.planned =
+            plan::decide(self.pool, (self.known, &table), &listed, &mark, &in_flight, self.stop).await;
+        if !self.options.dry_run {
+            let victims = self.victims(&mark, &report.planned);
+            self.rewrite(&mut mark, victims, &mut report).await?;
         }
+        let dead = self.dead(&listed, &mark, &in_flight, &mut report);
         let before = waiting::load(self.pool.world(), self.pool.id());
         let elapsed = before
             .as_ref()
             .map_or(Duration::ZERO, |list| waiting::elapsed(self.pool.world(), list, self.since, grace));
         let grace_ms = if planted(Bug::GraceIgnored) { 0 } else { millis(grace) };
         let known = before.as_ref().map_or(&[][..], |list| &list.dead);
-        let verdict = grace::judge(&dead, known, millis(elapsed), grace_ms);
+        let verdict = self.hastened(grace::judge(&dead, known, millis(elapsed), grace_ms));
         report.waiting = Class::of(&verdict.waiting);
         report.due = Class::of(&verdict.due);
         let next = verdict.waiting.iter().map(|dead| grace_ms.saturating_sub(dead.for_ms)).min();
         report.next_due = next.map(Duration::from_millis);
-        report.planned = plan::decide(self.pool, self.known, &listed, &mark, &in_flight, self.stop).await;
         if self.options.dry_run {
             return Ok(report);
         }
+        self.condemn(&dead, known).await?;
         let mut kept = verdict.waiting.clone();
         kept.extend(&verdict.due);
         self.save(kept, known)?;
         self.brake(verdict.due.len() as u64, listed.len() as u64)?;
+        self.take_out(&verdict.due).await?;
         self.delete_heads(&mark, &mut report).await?;
         let expired = released::expire(self.pool, &mark, self.stop).await;
         report.heads_deleted += expired.heads;
@@ -211,40 +236,40 @@ impl Round<'_> {
         Ok(report)
     }
 
-    /// Step 1.
-    async fn bulk(&self) -> Result<BTreeMap<Bulk, u64>> {
-        let mut listed = BTreeMap::new();
-        for prefix in [names::segments(), names::packs()] {
-            for object in self.pool.fetcher().list(&prefix).await? {
-                match names::parse(&object.name) {
-                    Some(ObjectName::Segment(id)) => listed.insert(Bulk::Segment(id), object.bytes),
-                    Some(ObjectName::Pack(id)) => listed.insert(Bulk::Pack(id), object.bytes),
-                    // Whatever it is, it is none of ours.
-                    _ => None,
-                };
-            }
+    /// What is worth rewriting, and what somebody asked for: what shares an object later stands together.
+    fn victims(&self, mark: &Mark, planned: &Planned) -> Vec<Victim> {
+        let asked = self.asked.iter().filter(|victim| !mark.is_revived(victim.segment));
+        let planned = planned.bundles.iter().flatten().chain(&planned.reseals);
+        let others = planned.filter(|victim| !self.asked.iter().any(|asked| asked.segment == victim.segment));
+        asked.chain(others).cloned().collect()
+    }
+
+    /// What somebody asked for was found before this mark, which says whether it is still so.
+    async fn watch_asked(&self, mark: &mut Mark) -> Result<()> {
+        for victim in self.asked {
+            let kept = self.pool.fetcher().index(victim.segment, None).await?.kept();
+            mark.watch(victim.segment, Slots::of(&kept).without(&Slots::of(&victim.live)));
         }
-        Ok(listed)
+        Ok(())
     }
 
     /// Steps 2 to 6. Returns also what was in flight at any time meanwhile.
-    async fn mark(&self, report: &mut Report) -> Result<(Mark, BTreeMap<Bulk, ()>)> {
-        let mut mark = Mark::new(self.options.dry_run);
-        let mut in_flight = BTreeMap::new();
+    pub(super) async fn mark(&self, mark: &mut Mark, report: &mut Report) -> Result<BTreeSet<Bulk>> {
+        let mut in_flight = BTreeSet::new();
         for _ in 0..MARKS_MAX {
-            in_flight.extend(self.pool.uses().in_flight().into_iter().map(|object| (object, ())));
+            in_flight.extend(self.pool.uses().in_flight());
             for head in self.pool.uses().read() {
                 mark.root(self.pool, &head, "a volume that is open here for reading").await?;
             }
-            let heads = self.heads(&mark).await?;
+            let heads = self.heads(mark).await?;
             let all_seen = mark.look(self.pool, &heads).await?;
-            self.bury(&mut mark).await?;
-            self.refuse_others(&mark, &heads).await?;
+            self.bury(mark).await?;
+            self.refuse_others(mark, &heads).await?;
             if all_seen && mark.covers(&heads) {
                 report.volumes =
                     mark.newest.values().filter(|newest| newest.kind != HeadKind::Deleted).count() as u64;
                 (report.roots, report.pages, report.buried) = (mark.roots, mark.pages(), mark.buried);
-                return Ok((mark, in_flight));
+                return Ok(in_flight);
             }
             if (self.stop)() {
                 return Err(EngineError::Invalid(
@@ -253,7 +278,7 @@ impl Round<'_> {
             }
             mark.add(self.pool, &heads, self.run).await?;
             if planted(Bug::MarkNotListed) {
-                return Ok((mark, in_flight));
+                return Ok(in_flight);
             }
         }
         Err(EngineError::Invalid(format!(

@@ -21,7 +21,7 @@ pub struct Uses {
     /// How often each is held.
     in_flight: Mutex<BTreeMap<Bulk, u32>>,
     /// What heads name whose outcome nobody waits for any more.
-    unsettled: Mutex<BTreeMap<VolumeId, Vec<Arc<InFlight>>>>,
+    unsettled: Mutex<BTreeMap<Option<VolumeId>, Vec<Arc<InFlight>>>>,
     readers: Mutex<Vec<(Weak<Reader>, Arc<Head>)>>,
 }
 
@@ -41,7 +41,7 @@ impl Uses {
     /// A claim or a deletion by this run holds the number that every head on its way would need: those that arrived are
     /// below it, and the others never will.
     pub(crate) fn decided(&self, volume: VolumeId) {
-        let decided = self.unsettled.lock().remove(&volume);
+        let decided = self.unsettled.lock().remove(&Some(volume));
         drop(decided);
     }
 
@@ -71,13 +71,17 @@ impl Uses {
 /// What a head names that is on its way. Dropped before its outcome is known, as when the volume stops meanwhile, all
 /// of it counts until that is decided: the head may have arrived, or still may.
 pub(crate) struct Sent {
-    volume: VolumeId,
+    /// Whose head; none for a record of another chain.
+    volume: Option<VolumeId>,
     held: Vec<Arc<InFlight>>,
 }
 
 impl Sent {
-    pub(crate) fn new(volume: VolumeId, held: impl IntoIterator<Item = Arc<InFlight>>) -> Self {
-        Self { volume, held: held.into_iter().collect() }
+    pub(crate) fn new(
+        volume: impl Into<Option<VolumeId>>,
+        held: impl IntoIterator<Item = Arc<InFlight>>,
+    ) -> Self {
+        Self { volume: volume.into(), held: held.into_iter().collect() }
     }
 
     /// The head is there.

@@ -145,7 +145,7 @@ impl Model {
     fn bytes(&self, (segment, slot): &(SegmentId, u16)) -> u64 {
         let frame = self.indexes[segment].frame_of(*slot).unwrap();
         let (bytes, blocks) = (frame.stored_bytes, u32::from(frame.blocks));
-        u64::from(bytes / blocks + u32::from(u32::from(*slot) - frame.first_slot < bytes % blocks))
+        u64::from(bytes / blocks + u32::from(u32::from(*slot) - frame.first_place < bytes % blocks))
     }
 
     /// The bytes of slots whose holders are such.

@@ -127,6 +127,8 @@ impl<'a> Walk<'a> {
         match object {
             Bulk::Pack(id) => self.packs.contains(&id),
             Bulk::Segment(id) => self.weights.contains_key(&id),
+            // The segment table says it.
+            Bulk::Bundle(_) => false,
         }
     }
 

@@ -1,9 +1,9 @@
-//! The two kinds of bulk objects: segments and page packs.
+//! The kinds of bulk objects: segments, page packs, bundles.
 
 use bytes::Bytes;
 use esker_format::{
     head::TailSegment,
-    ids::{Hash, PackId},
+    ids::{BundleId, Hash, PackId},
     names,
     segment::SegmentIndex,
 };
@@ -39,6 +39,16 @@ pub(crate) async fn pack(
     give_up: impl Fn() -> bool,
 ) -> Result<()> {
     create(world, &names::pack(id), Bytes::from(encoded), give_up).await
+}
+
+/// Uploads a bundle of rewritten segments.
+pub(crate) async fn bundle(
+    world: &World,
+    id: BundleId,
+    object: Bytes,
+    give_up: impl Fn() -> bool,
+) -> Result<()> {
+    create(world, &names::bundle(id), object, give_up).await
 }
 
 async fn create(world: &World, name: &str, body: Bytes, give_up: impl Fn() -> bool) -> Result<()> {

@@ -297,7 +297,7 @@ impl Volume {
 
     /// Writes `block` if its entry is still the one that its base was read from (rule W5). The exclusive guard
     /// orders the writers of parts of one block; positions are never reused, so an equal entry is equal content.
-    fn write_over(&self, lba: u64, base: Address, block: &[u8]) -> Result<bool> {
+    pub(super) fn write_over(&self, lba: u64, base: Address, block: &[u8]) -> Result<bool> {
         let writer = self.writable()?;
         let crcs = [block_crc(block)];
         let entry = Entry { lba, payload: Payload::Write { data: block, crcs: &crcs } };

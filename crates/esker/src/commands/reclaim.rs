@@ -102,6 +102,10 @@ fn text(report: &Reclaimed) -> String {
             ),
         );
     }
+    if report.rewritten.objects > 0 || report.resealed > 0 {
+        let moved = format!("{}, and {} blocks written anew", show(&report.rewritten), report.resealed);
+        table.fact("rewritten", moved);
+    }
     let why = report.why.as_ref().map(why).unwrap_or_default();
     table.text() + &why
 }

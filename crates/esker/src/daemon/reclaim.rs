@@ -142,5 +142,7 @@ fn told(report: &Report, grace: Duration, dry_run: bool) -> api::Reclaimed {
         live_percent: report.planned.plan.now.percent(),
         dead_inside: objects(report.planned.dead_inside()),
         why: dry_run.then(|| reasons(&report.planned)),
+        rewritten: objects(report.rewritten),
+        resealed: report.resealed,
     }
 }

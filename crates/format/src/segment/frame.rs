@@ -22,8 +22,9 @@ pub struct Frame {
     pub offset: u64,
     /// Its length in the object.
     pub stored_bytes: u32,
-    /// Its first slot; not stored, follows from the frames before.
-    pub first_slot: u32,
+    /// The place of its first slot among those that the object holds, which is the slot itself where none was dropped;
+    /// not stored, follows from the frames before.
+    pub first_place: u32,
     /// Its number of slots.
     pub blocks: u16,
     /// How it is compressed.
@@ -56,7 +57,7 @@ impl Frame {
     }
 
     /// Reads the entry of the frame that begins at these places.
-    pub(super) fn parse(from: &mut Reader<'_>, offset: u64, first_slot: u32) -> Result<Frame, FormatError> {
+    pub(super) fn parse(from: &mut Reader<'_>, offset: u64, first_place: u32) -> Result<Frame, FormatError> {
         let stored_bytes = from.varint("frame length")?;
         let blocks = u16::from(from.u8("frame blocks")?);
         let codec = Codec::parse(WHAT, from.u8("frame codec")?)?;
@@ -68,7 +69,7 @@ impl Frame {
             Codec::Lz4 | Codec::Zstd => (1..raw_bytes).contains(&stored_bytes),
         };
         ensure(fits, WHAT, "length", "the raw length, or less where compressed", stored_bytes)?;
-        Ok(Frame { offset, stored_bytes: stored_bytes as u32, first_slot, blocks, codec, tag })
+        Ok(Frame { offset, stored_bytes: stored_bytes as u32, first_place, blocks, codec, tag })
     }
 }
 

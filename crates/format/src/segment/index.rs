@@ -3,7 +3,9 @@
 //! ```text
 //!   0 │ writer u32 │ counter u32 │ first sequence u64 │ last sequence u64
 //!  24 │ slots u32 │ frames u32 │ runs u32
-//!  36 │ { stored bytes v │ blocks u8 │ codec u8 │ tag 16 }      one per frame, in slot order
+//!  36 │ of a rewrite, version 2 of the trailer, only:
+//!     │ sealed object bytes u64 │ sealed index hash 32 │ stretches u32 │ { gap v │ slots v }   the slots that are left
+//!     │ { stored bytes v │ blocks u8 │ codec u8 │ tag 16 }      one per frame, in slot order
 //!     │ { gap v │ blocks v │ age v │ kind u8 │ … }             one per run, in LBA order
 //!
 //! v: a number of seven bits a byte. gap: from the end of the run before. age: last sequence − the run's.
@@ -12,6 +14,7 @@
 //! The frames' bytes are checked by the tags here, the index by the hash in the trailer and in the head.
 
 use super::frame::{ENTRY_BYTES_MIN, Frame};
+use super::rewrite::Rewrite;
 use super::trailer::Trailer;
 use super::{SEGMENT_HEADER_BYTES, SLOTS_MAX};
 use crate::error::{ensure, same};
@@ -78,26 +81,54 @@ pub struct SegmentIndex {
     pub first_sequence: u64,
     /// The last.
     pub last_sequence: u64,
-    /// Its frames, in slot order, without a gap.
+    /// Its frames, in slot order, of all the slots that it holds.
     pub frames: Vec<Frame>,
     /// Its runs, by LBA, disjoint.
     pub runs: Vec<Run>,
-    /// The number of slots.
+    /// The number of slots that were sealed.
     pub slots: u32,
+    /// Of a rewrite: which of them are left.
+    pub rewrite: Option<Rewrite>,
+}
+
+/// Where a slot's block is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// The frame.
+    pub frame: &'a Frame,
+    /// Blocks in the frame before it.
+    pub skip: u32,
+    /// Blocks of the frame from it on that are of consecutive slots.
+    pub blocks: u32,
 }
 
 impl SegmentIndex {
+    /// Where a slot's block is; `None` when the segment has no such slot, or it was dropped.
+    pub fn find(&self, slot: u32) -> Option<Found<'_>> {
+        let (place, left) = match &self.rewrite {
+            Some(rewrite) => rewrite.place_of(slot)?,
+            None => (slot, u32::MAX),
+        };
+        let after = self.frames.partition_point(|frame| frame.first_place <= place);
+        let frame = self.frames.get(after.checked_sub(1)?)?;
+        let skip = place - frame.first_place;
+        let blocks = u32::from(frame.blocks).checked_sub(skip).filter(|blocks| *blocks > 0)?;
+        Some(Found { frame, skip, blocks: blocks.min(left) })
+    }
+
     /// The frame with a slot.
     pub fn frame_of(&self, slot: u16) -> Option<&Frame> {
-        let slot = u32::from(slot);
-        let after = self.frames.partition_point(|frame| frame.first_slot <= slot);
-        let frame = self.frames.get(after.checked_sub(1)?)?;
-        (slot < frame.first_slot + u32::from(frame.blocks)).then_some(frame)
+        self.find(u32::from(slot)).map(|found| found.frame)
     }
 
     /// The memory that it takes.
     pub fn memory_bytes(&self) -> usize {
+        let rewrite = self.rewrite.as_ref().map_or(0, |rewrite| {
+            rewrite.kept.capacity() * size_of::<super::SlotRun>()
+                + rewrite.places.capacity() * size_of::<u32>()
+        });
         size_of::<SegmentIndex>()
+            + rewrite
             + self.frames.capacity() * size_of::<Frame>()
             + self.runs.capacity() * size_of::<Run>()
     }
@@ -106,7 +137,7 @@ impl SegmentIndex {
     pub fn parse(bytes: &[u8], trailer: &Trailer) -> Result<SegmentIndex, FormatError> {
         same(WHAT, "length", trailer.index_bytes as usize, bytes.len())?;
         same(WHAT, "hash", trailer.index_hash, Hash::of(bytes))?;
-        let index = SegmentIndex::parse_body(bytes)?;
+        let index = SegmentIndex::parse_body(bytes, trailer.rewritten)?;
         same(WHAT, "segment", trailer.id, index.id)?;
         let frames_end = index.frames.last().map_or(SEGMENT_HEADER_BYTES as u64, Frame::end);
         same(WHAT, "end of the frames", trailer.index_offset, frames_end)?;
@@ -114,7 +145,7 @@ impl SegmentIndex {
         Ok(index)
     }
 
-    fn parse_body(bytes: &[u8]) -> Result<SegmentIndex, FormatError> {
+    fn parse_body(bytes: &[u8], rewritten: bool) -> Result<SegmentIndex, FormatError> {
         let mut from = Reader::new(WHAT, bytes);
         let (writer, counter) = (from.u32("writer")?, from.u32("counter")?);
         let mut index = SegmentIndex {
@@ -124,9 +155,14 @@ impl SegmentIndex {
             slots: from.u32("slots")?,
             frames: Vec::new(),
             runs: Vec::new(),
+            rewrite: None,
         };
+        ensure(index.slots <= SLOTS_MAX, WHAT, "slots", "at most 65536", index.slots)?;
         let frames = from.u32("count of frames")? as usize;
         let runs = from.u32("count of runs")? as usize;
+        if rewritten {
+            index.rewrite = Some(Rewrite::parse(WHAT, &mut from)?);
+        }
         index.parse_frames(&mut from, frames)?;
         index.parse_runs(&mut from, runs)?;
         from.finish()?;
@@ -135,15 +171,15 @@ impl SegmentIndex {
 
     fn parse_frames(&mut self, from: &mut Reader<'_>, count: usize) -> Result<(), FormatError> {
         self.frames.reserve_exact(from.warranted("count of frames", count, ENTRY_BYTES_MIN)?);
-        let (mut offset, mut slot) = (SEGMENT_HEADER_BYTES as u64, 0);
+        let (mut offset, mut place) = (SEGMENT_HEADER_BYTES as u64, 0);
         for _ in 0..count {
-            let frame = Frame::parse(from, offset, slot)?;
+            let frame = Frame::parse(from, offset, place)?;
             offset = frame.end();
-            slot += u32::from(frame.blocks);
-            ensure(slot <= SLOTS_MAX, WHAT, "slots", "at most 65536", slot)?;
+            place += u32::from(frame.blocks);
+            ensure(place <= SLOTS_MAX, WHAT, "slots", "at most 65536", place)?;
             self.frames.push(frame);
         }
-        same(WHAT, "slots of the frames", self.slots, slot)
+        same(WHAT, "slots of the frames", self.rewrite.as_ref().map_or(self.slots, Rewrite::slots), place)
     }
 
     fn parse_runs(&mut self, from: &mut Reader<'_>, count: usize) -> Result<(), FormatError> {
@@ -184,6 +220,9 @@ impl SegmentIndex {
         out.put_u32(self.slots);
         out.put_u32(self.frames.len() as u32);
         out.put_u32(self.runs.len() as u32);
+        if let Some(rewrite) = &self.rewrite {
+            rewrite.encode(&mut out);
+        }
         self.frames.iter().for_each(|frame| frame.encode(&mut out));
         let (mut lba, mut slot) = (0, 0u16);
         for run in &self.runs {
@@ -239,6 +278,9 @@ impl SegmentIndex {
                 sequence,
             )?;
             self.check_slots(run)?;
+        }
+        if let Some(rewrite) = &self.rewrite {
+            self.check_rewrite(WHAT, rewrite)?;
         }
         Ok(())
     }

@@ -18,7 +18,9 @@ use crate::{AttemptId, FormatError, Hash, PoolId, SegmentId};
 
 const WHAT: &str = "segment trailer";
 pub(crate) const MAGIC: &[u8; 8] = b"ESKRTRLR";
-const VERSION: u16 = 1;
+/// 2: the index is that of a rewrite. 1: of a sealed segment; nothing else differs, and seals write it still.
+const VERSION: u16 = 2;
+const SEALED: u16 = 1;
 
 /// The size of a trailer.
 pub const TRAILER_BYTES: usize = 256;
@@ -44,6 +46,8 @@ pub struct Trailer {
     pub key_id: u32,
     /// As in the header.
     pub salt: [u8; 32],
+    /// Whether slots may be missing: the index is that of a rewrite.
+    pub rewritten: bool,
     /// The size of the whole object.
     pub object_bytes: u64,
     /// The first byte of the index.
@@ -63,7 +67,7 @@ pub struct UnverifiedTrailer(Trailer);
 impl Trailer {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
-        out.put_start(MAGIC, VERSION);
+        out.put_start(MAGIC, if self.rewritten { VERSION } else { SEALED });
         self.header().encode_identity(out);
         out.put_u64(self.object_bytes);
         out.put_u64(self.index_offset);
@@ -87,7 +91,7 @@ impl Trailer {
             return Err(FormatError::short(WHAT, "trailer", TRAILER_BYTES, suffix.len()));
         };
         let mut from = Reader::new(WHAT, bytes);
-        from.start(MAGIC, VERSION)?;
+        let version = from.start_since(MAGIC, SEALED, VERSION)?;
         envelope::check_hash(WHAT, bytes)?;
         let SegmentHeader { pool, id, attempt, key_id, salt } =
             SegmentHeader::parse_identity(WHAT, &mut from)?;
@@ -97,6 +101,7 @@ impl Trailer {
             attempt,
             key_id,
             salt,
+            rewritten: version != SEALED,
             object_bytes: from.u64("object bytes")?,
             index_offset: from.u64("index offset")?,
             index_bytes: from.u32("index bytes")?,

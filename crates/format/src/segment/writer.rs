@@ -1,7 +1,7 @@
 //! Makes a segment in memory, frame by frame.
 
 use super::{
-    FRAME_BLOCKS_MAX, Frame, INDEX_BYTES_MAX, Run, SEGMENT_HEADER_BYTES, SLOTS_MAX, SegmentHeader,
+    FRAME_BLOCKS_MAX, Frame, INDEX_BYTES_MAX, Rewrite, Run, SEGMENT_HEADER_BYTES, SLOTS_MAX, SegmentHeader,
     SegmentIndex, TRAILER_BYTES, Trailer,
 };
 use crate::codec::Compressor;
@@ -54,7 +54,7 @@ impl SegmentWriter {
         self.frames.push(Frame {
             offset: self.bytes.len() as u64,
             stored_bytes: stored.len() as u32,
-            first_slot: self.slots,
+            first_place: self.slots,
             blocks: blocks as u16,
             codec,
             tag: Frame::tag_of(&stored),
@@ -75,9 +75,24 @@ impl SegmentWriter {
 
     /// Appends index and trailer. Panics on runs that [`SegmentIndex::parse`] would refuse, and on an
     /// index above 8 MiB, which takes some 300,000 runs.
-    pub fn finish(self, runs: Vec<Run>, first_sequence: u64, last_sequence: u64) -> EncodedSegment {
-        let SegmentWriter { header, mut bytes, frames, slots, .. } = self;
-        let index = SegmentIndex { id: header.id, first_sequence, last_sequence, frames, runs, slots };
+    pub fn finish(mut self, runs: Vec<Run>, first_sequence: u64, last_sequence: u64) -> EncodedSegment {
+        let (id, slots, frames) = (self.header.id, self.slots, std::mem::take(&mut self.frames));
+        let rewrite = None;
+        self.close(SegmentIndex { id, first_sequence, last_sequence, frames, runs, slots, rewrite })
+    }
+
+    /// The same for a rewrite of the segment whose index is `of`: the frames hold the slots that `rewrite` keeps, in
+    /// order. Panics when they are of another number.
+    pub fn finish_rewrite(mut self, of: &SegmentIndex, rewrite: Rewrite) -> EncodedSegment {
+        assert_eq!(self.slots, rewrite.slots(), "a rewrite holds what it keeps");
+        let (frames, runs) = (std::mem::take(&mut self.frames), of.runs_of(&rewrite));
+        let (first_sequence, last_sequence, slots) = (of.first_sequence, of.last_sequence, of.slots);
+        let (id, rewrite) = (of.id, Some(rewrite));
+        self.close(SegmentIndex { id, first_sequence, last_sequence, frames, runs, slots, rewrite })
+    }
+
+    fn close(self, index: SegmentIndex) -> EncodedSegment {
+        let SegmentWriter { header, mut bytes, .. } = self;
         if let Err(error) = index.check() {
             panic!("a segment that nobody could read: {error}");
         }
@@ -92,6 +107,7 @@ impl SegmentWriter {
             attempt: header.attempt,
             key_id: header.key_id,
             salt: header.salt,
+            rewritten: index.rewrite.is_some(),
             object_bytes: index_offset + (encoded.len() + TRAILER_BYTES) as u64,
             index_offset,
             index_bytes: u32::try_from(encoded.len()).expect("an index below 4 GiB"),

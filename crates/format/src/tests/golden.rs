@@ -42,9 +42,27 @@ fn small_objects() {
     let group = GroupRecord::parse(&fixture("group.v1")).unwrap();
     assert_eq!(group.verify(samples::POOL, GroupId([0xbb; 16])).unwrap(), samples::group());
 
-    same_as_fixture("waiting.v1", &samples::waiting().encode());
     let waiting = WaitingList::parse(&fixture("waiting.v1")).unwrap();
+    assert_eq!(waiting.verify(samples::POOL).unwrap(), samples::waiting_without_bundles());
+    same_as_fixture("waiting.v2", &samples::waiting().encode());
+    let waiting = WaitingList::parse(&fixture("waiting.v2")).unwrap();
     assert_eq!(waiting.verify(samples::POOL).unwrap(), samples::waiting());
+
+    same_as_fixture("table.v1", &samples::table().encode());
+    let table = TableRecord::parse(&fixture("table.v1")).unwrap();
+    assert_eq!(table.verify(samples::POOL, 70).unwrap(), samples::table());
+
+    same_as_fixture("quarantine.v1", &samples::quarantine().encode());
+    let quarantine = Quarantine::parse(&fixture("quarantine.v1")).unwrap();
+    let quarantine = quarantine.verify(samples::POOL, samples::VOLUME).unwrap();
+    assert_eq!(quarantine, samples::quarantine());
+    let keeps = |writer, counter| quarantine.keeps(&Bulk::Segment(SegmentId::new(writer, counter).unwrap()));
+    assert!(keeps(7, 0) && keeps(7, 9) && keeps(9, 0));
+    assert!(!keeps(7, 10) && !keeps(8, 0) && !keeps(9, 1));
+
+    same_as_fixture("round.v1", &samples::round().encode());
+    let round = RoundRecord::parse(&fixture("round.v1")).unwrap();
+    assert_eq!(round.verify(samples::POOL, 12).unwrap(), samples::round());
 
     let head = Head::parse(&fixture("head.v1")).unwrap();
     assert_eq!(head.verify(samples::POOL, samples::VOLUME, 41).unwrap(), samples::head());
@@ -87,6 +105,36 @@ fn segments() {
         });
         assert!(opened.eq(samples::blocks(1, 3)), "{name}");
     }
+}
+
+/// A rewrite says which slots are left; what is left reads as before.
+#[test]
+fn rewrites() {
+    same_as_fixture("segment-raw.v2", &samples::rewritten(Compression::Off).bytes);
+    let bytes = fixture("segment-raw.v2");
+    assert_eq!(
+        bundle::images(&[&bytes[..], &bytes[..]].concat()).unwrap(),
+        [0..bytes.len(), bytes.len()..2 * bytes.len()]
+    );
+    let trailer = Trailer::parse(&bytes).unwrap();
+    let trailer = trailer.verify(samples::POOL, samples::segment_id(), Some(bytes.len() as u64)).unwrap();
+    let start = trailer.index_offset as usize;
+    let index = SegmentIndex::parse(&bytes[start..start + trailer.index_bytes as usize], &trailer).unwrap();
+    let sealed = samples::segment(Compression::Off);
+    assert_eq!((index.slots, index.kept()), (3, vec![(0, 1), (2, 1)]));
+    let rewrite = index.rewrite.clone().unwrap();
+    assert_eq!((rewrite.sealed_bytes, rewrite.sealed_hash), (sealed.bytes.len() as u64, sealed.index_hash));
+    for (slot, byte) in [(0, 1), (2, 3)] {
+        let found = index.find(slot).unwrap();
+        let frame = &bytes[found.frame.offset as usize..found.frame.end() as usize];
+        let blocks = open_frame(found.frame, frame).unwrap();
+        assert_eq!(blocks[found.skip as usize * BLOCK_BYTES], byte);
+        assert_eq!(found.blocks, 1);
+    }
+    assert!(index.find(1).is_none() && index.find(3).is_none());
+    // The run of LBAs 1 and 2 had slots 0 and 1.
+    let left: Vec<_> = index.runs.iter().map(|run| (run.lba, run.blocks)).collect();
+    assert_eq!(left, [(0, 1), (1, 1), (10, 1 << 40), (10 + (1 << 40), 7), (1 << 50, 6)]);
 }
 
 #[test]

@@ -8,18 +8,23 @@ use crate::page::{Pack, parse_page};
 use crate::segment::{SegmentHeader, SegmentIndex, Trailer, open_frame};
 use crate::*;
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 19] = [
     "group.v1",
     "pool.v1",
     "name.v1",
     "writer.v1",
     "waiting.v1",
+    "waiting.v2",
+    "table.v1",
+    "round.v1",
+    "quarantine.v1",
     "head.v1",
     "head.v2",
     "head.v3",
     "segment-raw.v1",
     "segment-lz4.v1",
     "segment-zstd.v1",
+    "segment-raw.v2",
     "pack.v1",
     "chunk.v1",
     "cache.v1",
@@ -29,6 +34,7 @@ const FILES: [&str; 14] = [
 fn read_as_everything(bytes: &[u8]) -> bool {
     let _ = describe("unknown", bytes);
     let _ = parse_page(bytes);
+    let _ = bundle::images(bytes);
     let _ = chunk::decode_record(bytes, samples::SALT);
     let small = [
         PoolRecord::parse(bytes).and_then(|record| record.verify()).is_ok(),
@@ -46,6 +52,9 @@ fn read_as_everything(bytes: &[u8]) -> bool {
                 own.is_none_or(|own| own.open(samples::POOL, &head.piece).is_ok())
             })
         }),
+        TableRecord::parse(bytes).and_then(|record| record.verify(samples::POOL, 70)).is_ok(),
+        Quarantine::parse(bytes).and_then(|found| found.verify(samples::POOL, samples::VOLUME)).is_ok(),
+        RoundRecord::parse(bytes).and_then(|record| record.verify(samples::POOL, 12)).is_ok(),
         Pack::parse(bytes).and_then(|pack| pack.verify(samples::POOL, samples::PACK)).is_ok(),
         ChunkHeader::parse(bytes).is_ok(),
         CacheCatalogue::parse(bytes).and_then(|catalogue| catalogue.verify(samples::POOL, 64 << 10)).is_ok(),
@@ -92,7 +101,11 @@ fn every_truncation_is_refused() {
 fn newer_versions_are_named() {
     for file in FILES {
         let mut bytes = fixture(file);
-        let newest = if file.starts_with("head") { 3 } else { 1 };
+        let newest = match file {
+            _ if file.starts_with("head") => 3,
+            _ if file.starts_with("waiting") => 2,
+            _ => 1,
+        };
         bytes[8] = newest + 1;
         let result = match file {
             _ if file.starts_with("segment") => SegmentHeader::parse(&bytes).map(drop),
@@ -145,8 +158,9 @@ proptest! {
     #[test]
     fn a_spoilt_index_with_a_right_hash_does_not_panic(
         spoilt in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        rewritten in any::<bool>(),
     ) {
-        let bytes = fixture("segment-lz4.v1");
+        let bytes = fixture(if rewritten { "segment-raw.v2" } else { "segment-lz4.v1" });
         let unspoilt = Trailer::parse(&bytes).unwrap();
         let mut trailer = unspoilt.verify(samples::POOL, samples::segment_id(), None).unwrap();
         let start = trailer.index_offset as usize;

@@ -166,6 +166,10 @@ proptest! {
             ObjectName::Group(GroupId(id)),
             ObjectName::Segment(SegmentId::new(writer, counter).unwrap()),
             ObjectName::Pack(PackId(id)),
+            ObjectName::Bundle(BundleId(id)),
+            ObjectName::Table(n),
+            ObjectName::Round(n),
+            ObjectName::Quarantine(VolumeId(id)),
         ];
         for name in made {
             prop_assert_eq!(names::parse(&name.made().unwrap()), Some(name));
@@ -213,7 +217,7 @@ proptest! {
         }
         for slot in 0..27u16 {
             let frame = index.frame_of(slot).unwrap();
-            prop_assert!(u32::from(slot).wrapping_sub(frame.first_slot) < u32::from(frame.blocks));
+            prop_assert!(u32::from(slot).wrapping_sub(frame.first_place) < u32::from(frame.blocks));
         }
         prop_assert!(index.frame_of(27).is_none());
     }

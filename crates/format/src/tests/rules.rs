@@ -260,6 +260,11 @@ fn only_the_key_of_a_frame_is_taken_for_one() {
     let segment = samples::segment_id();
     assert_eq!(CacheKey::frame(segment, 8).as_frame(), Some((segment, 8)));
     assert_eq!(CacheKey::index(segment).as_frame(), None);
+    let image = CacheKey::frame_in(segment, samples::BUNDLE, 8);
+    assert_eq!(image.as_frame(), None);
+    assert_ne!(image, CacheKey::frame_in(segment, BundleId([0xbc; 16]), 8));
+    assert_ne!(image, CacheKey::frame_in(segment, samples::BUNDLE, 9));
+    assert_ne!(CacheKey::index_in(segment, samples::BUNDLE), CacheKey::index(segment));
     let mut page = samples::pack().1;
     for byte in 0..=255 {
         page.hash = Hash([byte; 32]);

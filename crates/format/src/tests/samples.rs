@@ -2,7 +2,7 @@
 
 use crate::chunk::{block_crc, encode_record};
 use crate::page::PackWriter;
-use crate::segment::{EncodedSegment, Run, RunKind, SegmentHeader, SegmentWriter};
+use crate::segment::{EncodedSegment, Rewrite, Run, RunKind, SegmentHeader, SegmentWriter};
 use crate::*;
 
 pub(crate) const POOL: PoolId = PoolId([0x11; 16]);
@@ -57,6 +57,8 @@ pub(crate) fn writer() -> WriterRecord {
     WriterRecord { pool: POOL, number: 7, run: RUN, attempt: ATTEMPT }
 }
 
+pub(crate) const BUNDLE: BundleId = BundleId([0xbb; 16]);
+
 pub(crate) fn group() -> GroupRecord {
     let members = vec![VOLUME, VolumeId([0xee; 16])];
     let fate = GroupFate::True { name: "monday".into(), members };
@@ -65,6 +67,14 @@ pub(crate) fn group() -> GroupRecord {
 }
 
 pub(crate) fn waiting() -> WaitingList {
+    let bundle = Dead { object: Bulk::Bundle(BUNDLE), for_ms: 60_000, bytes: 9_000 };
+    let mut list = waiting_without_bundles();
+    list.dead.push(bundle);
+    list
+}
+
+/// What version 1 could say.
+pub(crate) fn waiting_without_bundles() -> WaitingList {
     let segment = Dead { object: Bulk::Segment(segment_id()), for_ms: 7_200_000, bytes: 33_000_000 };
     let pack = Dead { object: Bulk::Pack(PACK), for_ms: 0, bytes: 4_000 };
     WaitingList { pool: POOL, wall_ms: TIME_MS, dead: vec![segment, pack] }
@@ -177,6 +187,66 @@ pub(crate) fn segment(compression: Compression) -> EncodedSegment {
         run(1 << 50, 6, 555, RunKind::Reference(other)),
     ];
     writer.finish(runs, 501, 600)
+}
+
+/// A rewrite of [`segment`] without its middle slot.
+pub(crate) fn rewritten(compression: Compression) -> EncodedSegment {
+    let sealed = segment(Compression::Off);
+    let mut writer = SegmentWriter::new(SegmentHeader { salt: [0xab; 32], ..header() }, compression);
+    writer.push_frame(&[blocks(1, 1), blocks(3, 1)].concat());
+    let rewrite = Rewrite::new(sealed.bytes.len() as u64, sealed.index_hash, vec![(0, 1), (2, 1)]);
+    writer.finish_rewrite(&sealed.index, rewrite)
+}
+
+fn link() -> Link {
+    Link { attempt: AttemptId([0x45; 16]), hash: Hash([0x66; 32]) }
+}
+
+pub(crate) fn table() -> TableRecord {
+    let entry = |counter: u32| TableEntry {
+        segment: SegmentId::new(7, counter).unwrap(),
+        bundle: BUNDLE,
+        offset: u64::from(counter) << 20,
+        bytes: 1 << 20,
+        index_hash: Hash([counter as u8; 32]),
+    };
+    TableRecord {
+        pool: POOL,
+        number: 70,
+        attempt: ATTEMPT,
+        run: RUN,
+        written_ms: TIME_MS,
+        round: 12,
+        base: 65,
+        previous: Some(link()),
+        entries: vec![entry(1), entry(9)],
+        removed: vec![SegmentId::new(7, 3).unwrap()],
+    }
+}
+
+pub(crate) fn quarantine() -> Quarantine {
+    Quarantine {
+        pool: POOL,
+        volume: VOLUME,
+        attempt: ATTEMPT,
+        written_ms: TIME_MS,
+        newest: vec![segment_id(), SegmentId::new(9, 0).unwrap()],
+        packs: vec![PACK],
+        bundles: vec![BUNDLE],
+    }
+}
+
+pub(crate) fn round() -> RoundRecord {
+    RoundRecord {
+        pool: POOL,
+        number: 12,
+        attempt: ATTEMPT,
+        run: RUN,
+        written_ms: TIME_MS,
+        previous: Some(link()),
+        condemned: vec![SegmentId::new(7, 2).unwrap(), SegmentId::new(8, 0).unwrap()],
+        suspended: vec![Suspended { segment: segment_id(), dropped: vec![(1, 1), (40, 65_496)] }],
+    }
 }
 
 pub(crate) fn leaf() -> Page {

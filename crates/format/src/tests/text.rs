@@ -18,6 +18,17 @@ fn every_kind_has_a_text() {
     lines("pool", "pool.v1", &["pool record", "11111111", "2026-11-21T23:59:59.999Z", "ephemeral", "zstd:3"]);
     lines(&names::name("web-1.root", 3), "name.v1", &["name record", "web-1.root", "22222222"]);
     lines(&names::writer(7), "writer.v1", &["writer record", "number:          7"]);
+    lines(
+        &names::table(70),
+        "table.v1",
+        &["segment table", "counts from:     65", "000007-000009: 1048576 bytes"],
+    );
+    lines(&names::quarantine(samples::VOLUME), "quarantine.v1", &["quarantine", "000009-000000"]);
+    lines(&names::round(12), "round.v1", &["round of reclaim", "000008-000000", "65497 slots: 1–1 40–65535"]);
+    let bundle = describe(&names::bundle(samples::BUNDLE), &fixture("segment-raw.v2")).unwrap();
+    for line in ["images:          1", "left:            2 slots: 0–0 2–2", "places 0 to 1", "sealed:"] {
+        assert!(bundle.contains(line), "{line:?} is missing in\n{bundle}");
+    }
     let head = names::head(samples::VOLUME, 41);
     lines(
         &head,

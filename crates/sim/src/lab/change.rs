@@ -1,6 +1,10 @@
 //! Changing the volume, and telling the model which records came of it.
 
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::{
+    future::{Future, poll_fn},
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use esker_engine::{
@@ -10,7 +14,7 @@ use esker_engine::{
 use esker_format::{BLOCK_BYTES, property::Durability};
 
 use super::{Lab, Outcome, Stop, book::Book, violation};
-use crate::{Operation, Stamp};
+use crate::{Operation, Stamp, model::Effect};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
@@ -230,6 +234,30 @@ fn owned(operation: &Operation) -> OwnedChange {
         Operation::Trim { offset, length } => OwnedChange::Trim { offset, length },
         Operation::Zero { offset, length, may_trim } => OwnedChange::Zero { offset, length, may_trim },
     }
+}
+
+/// Work that may append records which change nothing: what a volume holds is what it was.
+pub(super) async fn unchanging<T>(
+    book: Arc<Book>,
+    opening: u64,
+    volume: Arc<Volume>,
+    work: impl Future<Output = T>,
+) -> T {
+    const RECORDS_MAX: usize = 64;
+    let nothing = vec![Effect::Patch { offset: 0, data: Bytes::new() }; RECORDS_MAX];
+    let mut work = Box::pin(work);
+    poll_fn(move |context| {
+        let live = is_live(&volume);
+        if live {
+            book.begin(opening, &nothing);
+        }
+        let polled = work.as_mut().poll(context);
+        if live {
+            book.grown(opening, volume.last_sequence().0, !is_live(&volume));
+        }
+        polled
+    })
+    .await
 }
 
 /// A change that may wait. All tasks share one thread, so what the log grows by while this one is polled is its.

@@ -30,6 +30,8 @@ use crate::Task;
 #[derive(Default)]
 struct Reached {
     objects: BTreeSet<Bulk>,
+    /// The objects of the store that they are in.
+    names: BTreeSet<String>,
     slots: BTreeMap<SegmentId, BTreeSet<u32>>,
 }
 
@@ -166,9 +168,10 @@ impl Lab {
 
     /// Nothing is there that no head reaches (I7).
     pub fn check_no_garbage(&mut self) -> Outcome {
-        let reached: BTreeSet<String> = self.reached()?.objects.iter().map(Bulk::name).collect();
+        let reached: BTreeSet<String> = self.reached()?.names;
         let store = self.machine.store();
-        let stored = [names::segments(), names::packs()].into_iter().flat_map(|prefix| store.names(&prefix));
+        let prefixes = [names::segments(), names::packs(), names::bundles()];
+        let stored = prefixes.into_iter().flat_map(|prefix| store.names(&prefix));
         match stored.into_iter().find(|name| !reached.contains(name)) {
             None => Ok(()),
             Some(name) => Err(violation(format!("{name} is still there, and no head reaches it"))),
@@ -199,6 +202,13 @@ impl Lab {
                 }
                 below.map_err(|error| format!("head {name} cannot be read: {error}"))?;
             }
+            let table = pool.fetcher().table();
+            // A segment that was rewritten is where the table says.
+            let home = |object: &Bulk| match object {
+                Bulk::Segment(id) => table.entry(*id).map_or(*object, |entry| Bulk::Bundle(entry.bundle)),
+                other => *other,
+            };
+            reached.names = reached.objects.iter().map(|object| home(object).name()).collect();
             Ok(reached)
         })
     }
@@ -225,8 +235,15 @@ impl Reached {
             };
             checkpoint::load(pool.fetcher(), root, blocks, &(0..blocks), found).await?;
         }
-        for id in self.slots.keys() {
-            pool.fetcher().index(*id, None).await?;
+        for (id, named) in &self.slots {
+            let kept = pool.fetcher().index(*id, None).await?.kept();
+            let is_kept = |slot: &&u32| {
+                kept.iter()
+                    .any(|(first, count)| (u32::from(*first)..u32::from(*first) + count).contains(*slot))
+            };
+            if let Some(slot) = named.iter().find(|slot| !is_kept(slot)) {
+                return Err(EngineError::Invalid(format!("slot {slot} of {id} was dropped")));
+            }
         }
         Ok(())
     }

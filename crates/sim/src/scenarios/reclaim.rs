@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The grace of these scenarios.
-const GRACE_MS: u64 = 3_000;
+pub(super) const GRACE_MS: u64 = 3_000;
 
 pub(super) fn all() -> Vec<Scenario> {
     let few = |name, script| Scenario { setup: few_heads, ..plain(name, script) };
@@ -29,7 +29,7 @@ pub(super) fn all() -> Vec<Scenario> {
     ]
 }
 
-fn one_head() -> Setup {
+pub(super) fn one_head() -> Setup {
     let mut setup = few_heads();
     setup.limits.heads_kept = 1;
     setup
@@ -47,7 +47,7 @@ pub(super) fn checkpoint(lab: &mut Lab, round: u64) -> Outcome {
 }
 
 /// Rounds until all that is dead is gone: I7 wants that within three after the grace.
-fn three_rounds(lab: &mut Lab, site: usize) -> Outcome {
+pub(super) fn three_rounds(lab: &mut Lab, site: usize) -> Outcome {
     lab.reclaim(site, GRACE_MS)?;
     for _ in 0..2 {
         lab.run_ms(GRACE_MS)?;
@@ -138,7 +138,7 @@ fn unreadable(lab: &mut Lab) -> Outcome {
     lab.read_all()
 }
 
-fn put_back(lab: &Lab, whole: &[(String, Option<bytes::Bytes>)]) {
+pub(super) fn put_back(lab: &Lab, whole: &[(String, Option<bytes::Bytes>)]) {
     for (name, body) in whole {
         lab.machine().store().replace(name, body.clone());
     }

@@ -15,13 +15,21 @@ fn index(frames: &[(u16, u32)]) -> SegmentIndex {
     let (mut slot, mut offset) = (0, 128);
     let mut frame = |&(blocks, stored_bytes): &(u16, u32)| {
         let frame =
-            Frame { offset, stored_bytes, first_slot: slot, blocks, codec: Codec::Zstd, tag: [0; 16] };
+            Frame { offset, stored_bytes, first_place: slot, blocks, codec: Codec::Zstd, tag: [0; 16] };
         (slot, offset) = (slot + u32::from(blocks), frame.end());
         frame
     };
     let frames: Vec<Frame> = frames.iter().map(&mut frame).collect();
     let slots = frames.iter().map(|frame| u32::from(frame.blocks)).sum();
-    SegmentIndex { id: SEGMENT, first_sequence: 1, last_sequence: 1, frames, runs: Vec::new(), slots }
+    SegmentIndex {
+        id: SEGMENT,
+        first_sequence: 1,
+        last_sequence: 1,
+        frames,
+        runs: Vec::new(),
+        slots,
+        rewrite: None,
+    }
 }
 
 fn frames() -> impl Strategy<Value = Vec<(u16, u32)>> {
@@ -56,7 +64,7 @@ proptest! {
         let slot_bytes = |slot: u32| {
             let frame = index.frame_of(slot as u16).unwrap();
             let (bytes, blocks) = (frame.stored_bytes, u32::from(frame.blocks));
-            u64::from(bytes / blocks + u32::from(slot - frame.first_slot < bytes % blocks))
+            u64::from(bytes / blocks + u32::from(slot - frame.first_place < bytes % blocks))
         };
         let first = first % index.slots as u16;
         let end = u32::from(first) + count;

@@ -1,0 +1,99 @@
+//! What of the listed objects is dead, and what the chains say before it goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use esker_format::{
+    Bulk, Dead,
+    ids::{BundleId, SegmentId},
+};
+use esker_io::{Bug, planted};
+
+use super::{
+    chains::TableChange,
+    mark::Mark,
+    round::{Report, Round},
+};
+use crate::{Result, core::grace::Verdict};
+
+impl Round<'_> {
+    /// Step 6: what is dead of the listed objects, with their sizes.
+    pub(super) fn dead(
+        &self,
+        listed: &BTreeMap<Bulk, u64>,
+        mark: &Mark,
+        in_flight: &BTreeSet<Bulk>,
+        report: &mut Report,
+    ) -> BTreeMap<Bulk, u64> {
+        let table = self.table();
+        let bundles = table.bundles_of(|segment| mark.reaches(Bulk::Segment(segment)));
+        let mut dead = BTreeMap::new();
+        for (object, bytes) in listed {
+            let reached = match object {
+                Bulk::Segment(id) => mark.reaches(*object) && table.entry(*id).is_none(),
+                Bulk::Pack(_) => mark.reaches(*object),
+                Bulk::Bundle(id) => bundles.contains(id),
+            };
+            if reached || mark.keeps(object) {
+                report.live.add(*bytes);
+            } else if in_flight.contains(object) {
+                report.in_flight.add(*bytes);
+            } else {
+                dead.insert(*object, *bytes);
+            }
+        }
+        dead
+    }
+
+    /// Rule R3: whatever will be deleted is condemned before, for ever. What was dead before was condemned then.
+    pub(super) async fn condemn(&self, dead: &BTreeMap<Bulk, u64>, known: &[Dead]) -> Result<()> {
+        let known: BTreeSet<Bulk> = known.iter().map(|dead| dead.object).collect();
+        let table = self.table();
+        let mut new = BTreeSet::new();
+        for object in dead.keys().filter(|object| !known.contains(object)) {
+            match object {
+                // One that is in a bundle now is not dead, only this object is.
+                Bulk::Segment(id) if table.entry(*id).is_none() => drop(new.insert(*id)),
+                Bulk::Segment(_) | Bulk::Pack(_) => {}
+                Bulk::Bundle(id) => {
+                    let inside = table.entries().filter(|entry| entry.bundle == *id);
+                    new.extend(inside.map(|entry| entry.segment));
+                }
+            }
+        }
+        if !new.is_empty() {
+            self.publish(new.into_iter().collect(), Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Step 8.
+    pub(super) async fn take_out(&self, due: &[Dead]) -> Result<()> {
+        let bundle = |dead: &Dead| if let Bulk::Bundle(id) = dead.object { Some(id) } else { None };
+        let bundles: BTreeSet<BundleId> = due.iter().filter_map(bundle).collect();
+        if bundles.is_empty() {
+            return Ok(());
+        }
+        let table = self.table();
+        let named = table.entries().filter(|entry| bundles.contains(&entry.bundle));
+        let removed: Vec<SegmentId> = named.map(|entry| entry.segment).collect();
+        if removed.is_empty() && planted(Bug::LateRewrite) {
+            return Ok(());
+        }
+        self.write_table(TableChange { removed, ..TableChange::default() }).await
+    }
+
+    /// What is planted: an object that was superseded goes with the rewrite.
+    pub(super) fn hastened(&self, mut verdict: Verdict) -> Verdict {
+        if planted(Bug::SupersededAtOnce) {
+            let table = self.table();
+            let superseded = |dead: &Dead| match dead.object {
+                Bulk::Segment(id) => table.entry(id).is_some(),
+                _ => false,
+            };
+            let (at_once, waiting) = verdict.waiting.into_iter().partition(superseded);
+            verdict.due.extend::<Vec<Dead>>(at_once);
+            verdict.waiting = waiting;
+        }
+        verdict
+    }
+}
