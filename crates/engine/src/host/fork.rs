@@ -13,7 +13,7 @@ use crate::{
     EngineError, Result,
     birth::{Making, State, relabel},
     pool::describe,
-    volume::Volume,
+    volume::{Status, Volume},
 };
 
 /// How often a source that moves on is looked at again.
@@ -97,7 +97,9 @@ impl Host {
         let making = Making { pool: &self.pool, ids: &self.ids, owner: self.owner };
         for _ in 0..TRIES_MAX {
             let place = self.pool.place(name).await?;
-            let open = self.volume(source).filter(|open| !open.read_only());
+            // Of one that was released the store has everything.
+            let released = |open: &Arc<Volume>| matches!(open.status().status, Status::Closed);
+            let open = self.volume(source).filter(|open| !open.read_only() && !released(open));
             let state = self.state(&making, source, open.as_ref()).await?;
             let own = || open.as_ref().map_or(0, |open| open.newest_own_head());
             if let Some(head) = making.make(state, place, what.clone(), own).await? {
