@@ -48,6 +48,7 @@ use crate::{
     upload::Settled,
 };
 
+pub use label::Labels;
 pub(crate) use label::relabel;
 pub use source::Making;
 pub(crate) use source::check_alive;

@@ -45,8 +45,7 @@ impl Known {
     }
 }
 
-/// Labels, by key.
-pub type Labels = Vec<(String, String)>;
+pub use crate::birth::Labels;
 
 impl Host {
     /// Makes a snapshot of a volume as it is now; of one that is written elsewhere, as of its last commit. Returns the
@@ -84,7 +83,7 @@ impl Host {
             labels.extend(set.iter().cloned());
             labels.sort();
         };
-        let head = relabel(&self.pool, self.owner, &describe(name), (volume, &change)).await?;
+        let head = relabel(&self.pool, self.owner, &describe(name), volume, change).await?;
         self.known.keep(name, &head);
         Ok(head)
     }
