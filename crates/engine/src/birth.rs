@@ -50,6 +50,7 @@ use crate::{
 };
 
 pub(crate) use group::points;
+pub use label::Labels;
 pub(crate) use label::relabel;
 pub use source::Making;
 pub(crate) use source::check_alive;

@@ -10,6 +10,9 @@ use crate::{EngineError, Result, commit::Owner, core::heads::Keep, pool::Pool, r
 
 use super::check_alive;
 
+/// Labels, by key.
+pub type Labels = Vec<(String, String)>;
+
 /// How often it is tried against others.
 const TRIES_MAX: usize = 16;
 /// Heads of a snapshot that are kept when it gets another label.
@@ -23,7 +26,8 @@ pub(crate) async fn relabel(
     pool: &Pool,
     owner: Owner,
     name: &str,
-    (volume, change): (VolumeId, &(dyn Fn(&mut Vec<(String, String)>) + Sync)),
+    volume: VolumeId,
+    change: impl Fn(&mut Labels),
 ) -> Result<Head> {
     for _ in 0..TRIES_MAX {
         let newest = pool.newest_head(volume).await?;

@@ -13,7 +13,7 @@ use crate::{
     EngineError, Result,
     birth::{Making, State, relabel},
     pool::describe,
-    volume::Volume,
+    volume::{Status, Volume},
 };
 
 /// How often a source that moves on is looked at again.
@@ -45,8 +45,7 @@ impl Known {
     }
 }
 
-/// Labels, by key.
-pub type Labels = Vec<(String, String)>;
+pub use crate::birth::Labels;
 
 impl Host {
     /// Makes a snapshot of a volume as it is now; of one that is written elsewhere, as of its last commit. Returns the
@@ -84,7 +83,7 @@ impl Host {
             labels.extend(set.iter().cloned());
             labels.sort();
         };
-        let head = relabel(&self.pool, self.owner, &describe(name), (volume, &change)).await?;
+        let head = relabel(&self.pool, self.owner, &describe(name), volume, change).await?;
         self.known.keep(name, &head);
         Ok(head)
     }
@@ -97,7 +96,9 @@ impl Host {
         let making = Making { pool: &self.pool, ids: &self.ids, owner: self.owner };
         for _ in 0..TRIES_MAX {
             let place = self.pool.place(name).await?;
-            let open = self.volume(source).filter(|open| !open.read_only());
+            // Of one that was released the store has everything.
+            let released = |open: &Arc<Volume>| matches!(open.status().status, Status::Closed);
+            let open = self.volume(source).filter(|open| !open.read_only() && !released(open));
             let state = self.state(&making, source, open.as_ref()).await?;
             let own = || open.as_ref().map_or(0, |open| open.newest_own_head());
             if let Some(head) = making.make(state, place, what.clone(), own).await? {
