@@ -13,7 +13,7 @@ pub use self::draw::Plan;
 use crate::{
     Prng,
     enumerate::LATE,
-    lab::{Kept, Lab, Outcome, Stop, violation},
+    lab::{Lab, Outcome, Stop, violation},
 };
 
 /// How long the store may take to have everything once nothing fails any more (I10).
@@ -32,8 +32,6 @@ pub struct Done {
     pub crashes: u64,
     /// Openings that succeeded.
     pub openings: u64,
-    /// How often the volume went back to a state from before.
-    pub rewinds: u64,
 }
 
 /// A seed that broke a rule.
@@ -70,8 +68,6 @@ pub fn run_plan(plan: &Plan) -> Result<Done, Box<Failure>> {
         lab,
         plan: plan.clone(),
         random,
-        kept: None,
-        rewinds: 0,
         // Of its own, so that what else is drawn stays the same with it and without.
         branches: Prng::new(plan.setup.seed ^ 0xb4a9),
         made: Vec::new(),
@@ -80,9 +76,9 @@ pub fn run_plan(plan: &Plan) -> Result<Done, Box<Failure>> {
         openings: 0,
     };
     let outcome = history.safety().and_then(|()| history.liveness());
-    let History { lab, operations, crashes, openings, rewinds, .. } = history;
+    let History { lab, operations, crashes, openings, .. } = history;
     outcome.map_err(|stop| fail(operations, stop))?;
-    Ok(Done { digest: lab.machine().digest(), operations, crashes, openings, rewinds })
+    Ok(Done { digest: lab.machine().digest(), operations, crashes, openings })
 }
 
 /// One random history.
@@ -90,15 +86,12 @@ struct History {
     lab: Lab,
     plan: Plan,
     random: Prng,
-    /// A state to go back to.
-    kept: Option<Kept>,
     branches: Prng,
     /// The names of the snapshots and forks that were begun.
     made: Vec<String>,
     operations: u64,
     crashes: u64,
     openings: u64,
-    rewinds: u64,
 }
 
 impl History {
