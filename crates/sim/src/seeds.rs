@@ -12,7 +12,7 @@ pub use self::draw::Plan;
 use crate::{
     Prng,
     enumerate::LATE,
-    lab::{Kept, Lab, Outcome, Stop, violation},
+    lab::{Lab, Outcome, Stop, violation},
 };
 
 /// How long the store may take to have everything once nothing fails any more (I10).
@@ -31,8 +31,6 @@ pub struct Done {
     pub crashes: u64,
     /// Openings that succeeded.
     pub openings: u64,
-    /// How often the volume went back to a state from before.
-    pub rewinds: u64,
 }
 
 /// A seed that broke a rule.
@@ -65,20 +63,11 @@ pub fn run_plan(plan: &Plan) -> Result<Done, Box<Failure>> {
     };
     let mut lab = Lab::new(plan.setup.clone()).map_err(|stop| fail(0, stop))?;
     let random = lab.random().fork();
-    let mut history = History {
-        lab,
-        plan: plan.clone(),
-        random,
-        kept: None,
-        operations: 0,
-        crashes: 0,
-        openings: 0,
-        rewinds: 0,
-    };
+    let mut history = History { lab, plan: plan.clone(), random, operations: 0, crashes: 0, openings: 0 };
     let outcome = history.safety().and_then(|()| history.liveness());
-    let History { lab, operations, crashes, openings, rewinds, .. } = history;
+    let History { lab, operations, crashes, openings, .. } = history;
     outcome.map_err(|stop| fail(operations, stop))?;
-    Ok(Done { digest: lab.machine().digest(), operations, crashes, openings, rewinds })
+    Ok(Done { digest: lab.machine().digest(), operations, crashes, openings })
 }
 
 /// One random history.
@@ -86,12 +75,9 @@ struct History {
     lab: Lab,
     plan: Plan,
     random: Prng,
-    /// A state to go back to.
-    kept: Option<Kept>,
     operations: u64,
     crashes: u64,
     openings: u64,
-    rewinds: u64,
 }
 
 impl History {

@@ -23,7 +23,7 @@
 use std::sync::Arc;
 
 use esker_format::{
-    head::{Head, HeadKind, Lineage},
+    head::{Head, HeadKind, Lineage, Source},
     ids::{LogId, VolumeId},
     names,
 };
@@ -39,6 +39,9 @@ use crate::{
     recover::Report,
     volume::Volume,
 };
+
+/// Names that are tried for the snapshot of the state before.
+const NAMES_MAX: u32 = 100;
 
 /// What to go back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,19 +182,32 @@ impl Host {
         Ok(())
     }
 
-    /// Step 2. Done twice, it is done once: the head's number is in the snapshot's name.
+    /// Step 2. Done twice, it is done once: the snapshot says which head it is of.
     async fn keep_before(&self, name: &str, newest: &Newest) -> Result<String> {
         let number = newest.head.number;
-        let kept = names::snapshot_name(name, &format!("before-rewind-{number}"));
-        let place = match self.pool.place(&kept).await {
-            Err(EngineError::Exists(_)) => return Ok(kept),
-            place => place?,
-        };
-        let what = (HeadKind::Frozen, Lineage::default());
-        match self.making().make(State::of(&newest.head), place, what, || 0).await? {
-            Some(_) => Ok(kept),
-            None => Err(moved_on(name)),
+        for further in 0..NAMES_MAX {
+            // A volume that had this name before may have left a snapshot of the same name.
+            let ending = if further == 0 { String::new() } else { format!("-{further}") };
+            let kept = names::snapshot_name(name, &format!("before-rewind-{number}{ending}"));
+            let place = match self.pool.place(&kept).await {
+                Err(EngineError::Exists(_)) if self.is_of(&kept, &newest.head).await? => return Ok(kept),
+                Err(EngineError::Exists(_)) => continue,
+                place => place?,
+            };
+            let what = (HeadKind::Frozen, Lineage::default());
+            return match self.making().make(State::of(&newest.head), place, what, || 0).await? {
+                Some(_) => Ok(kept),
+                None => Err(moved_on(name)),
+            };
         }
+        let taken = names::snapshot_name(name, &format!("before-rewind-{number}"));
+        Err(EngineError::Exists(describe(&taken)))
+    }
+
+    /// Whether a snapshot is one of this head.
+    async fn is_of(&self, snapshot: &str, head: &Head) -> Result<bool> {
+        let newest = self.pool.newest_head(self.find(snapshot).await?).await?.head;
+        Ok(newest.lineage.source == Some(Source { volume: head.volume, head: head.number }))
     }
 
     /// Steps 4 to 6.

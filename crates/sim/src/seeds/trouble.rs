@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How many kinds of trouble there are.
-pub(super) const KINDS: usize = 13;
+pub(super) const KINDS: usize = 12;
 
 impl History {
     pub(super) fn trouble(&mut self) -> Outcome {
@@ -52,8 +52,7 @@ impl History {
                 self.lab.host(owner).clock().jump_wall(by);
                 Ok(())
             }
-            11 => self.zombie_writes(),
-            _ => self.go_back(owner),
+            _ => self.zombie_writes(),
         }
     }
 
@@ -243,37 +242,6 @@ impl History {
             }
             Err(_) => Ok(()),
         }
-    }
-
-    /// Takes the volume back to a state that was noted earlier, or notes this one.
-    fn go_back(&mut self, owner: usize) -> Outcome {
-        // A change that waits would be made to the one state or the other.
-        if self.lab.waiting() > 0 || self.lab.has_stopped(owner) {
-            return Ok(());
-        }
-        let Some(kept) = self.kept.take() else {
-            self.kept = self.lab.try_keep_state()?;
-            return Ok(());
-        };
-        let running = self.lab.begin_rewind(owner, &kept);
-        let outcome = self.lab.wait(running)?;
-        match self.lab.end_rewind(owner, &kept, outcome)? {
-            Ok(_) => self.rewinds += 1,
-            // It was thinned out.
-            Err(EngineError::NotFound(_)) => {}
-            Err(
-                EngineError::Store(_)
-                | EngineError::Unknown { .. }
-                | EngineError::Disk(_)
-                | EngineError::Stopped { .. }
-                | EngineError::Fenced { .. },
-            ) => {}
-            Err(error) => return Err(violation(format!("a rewind fails: {error}"))),
-        }
-        if !self.lab.has_open(owner) {
-            return self.open(owner);
-        }
-        self.read(0)
     }
 
     /// Fenced writers still get writes.
