@@ -50,7 +50,7 @@ pub struct Walk<'a> {
 }
 
 enum Item {
-    Waiting(Pair, Wanted),
+    Waiting(Box<(Pair, Wanted)>),
     Reading,
     Done(Vec<Change>),
 }
@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
                 self.places.insert(pair.place.start(), Item::Done(vec![change]));
             }
             Look::Read { from, to } => {
-                self.places.insert(pair.place.start(), Item::Waiting(pair, Wanted { from, to }));
+                self.places.insert(pair.place.start(), Item::Waiting(Box::new((pair, Wanted { from, to }))));
             }
         }
     }
@@ -132,7 +132,8 @@ impl<'a> Walk<'a> {
             if self.reads.len() >= PAIRS_AHEAD || self.ahead >= 2 * PAIRS_AHEAD && !self.reads.is_empty() {
                 return;
             }
-            let Item::Waiting(pair, wanted) = *item else { continue };
+            let Item::Waiting(waiting) = item else { continue };
+            let (pair, wanted) = **waiting;
             *item = Item::Reading;
             self.ahead += 1;
             self.reads.push(Box::pin(read(pages, (from, to), pair, wanted)));

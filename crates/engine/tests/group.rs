@@ -1,5 +1,11 @@
 //! Groups of snapshots under threads that write to all members in turn.
 
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "threads as a front end has them, timed as a guest does"
+)]
+
 use std::{
     path::Path,
     sync::{

@@ -125,7 +125,7 @@ fn laid(extent: Extent) -> Option<Extent> {
     match extent.address.kind() {
         AddressKind::Unloaded => None,
         AddressKind::Log(position) => {
-            let address = Address::log(LogPosition(position.0 % IN_LOG | IN_LOG));
+            let address = Address::log(LogPosition((position.0 % IN_LOG) | IN_LOG));
             Some(Extent { address, ..extent })
         }
         _ => Some(extent),

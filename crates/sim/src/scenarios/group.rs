@@ -43,8 +43,8 @@ fn group(lab: &mut Lab) -> Outcome {
 /// Again and again, while every write waits for the answer of the one before.
 fn in_turn(lab: &mut Lab) -> Outcome {
     let volumes = opened(lab)?;
-    for turn in 0..6_u64 {
-        let writing = lab.begin_in_turn(0, volumes.clone(), turn * 200 + 1..turn * 200 + 200);
+    for turn in 0..3_u64 {
+        let writing = lab.begin_in_turn(0, volumes.clone(), turn * 80 + 1..turn * 80 + 80);
         lab.run_ms(3 + turn * 2)?;
         let name = format!("turn-{turn}");
         let making = lab.begin_group(0, &name, VOLUMES);
@@ -53,7 +53,7 @@ fn in_turn(lab: &mut Lab) -> Outcome {
         lab.check_one_point(&name, VOLUMES)?;
     }
     // They stay as they were.
-    for turn in 0..6 {
+    for turn in 0..3 {
         lab.check_one_point(&format!("turn-{turn}"), VOLUMES)?;
     }
     lab.check_groups()
