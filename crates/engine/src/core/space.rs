@@ -156,7 +156,8 @@ impl Weights {
 
     fn frame_of(&self, slot: u32) -> usize {
         match self.even {
-            Some(blocks) => (slot / blocks) as usize,
+            // The last frame may be longer than the others.
+            Some(blocks) => ((slot / blocks) as usize).min(self.frames.len() - 1),
             None => self.starts.partition_point(|start| u32::from(*start) <= slot) - 1,
         }
     }
