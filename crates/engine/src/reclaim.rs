@@ -7,6 +7,7 @@ mod mark;
 pub mod plan;
 mod quarantine;
 mod released;
+mod report;
 mod rewrite;
 pub mod round;
 mod uses;

@@ -36,6 +36,10 @@ pub struct Done {
     pub steps: std::collections::BTreeMap<&'static str, u64>,
     /// Objects that rounds deleted.
     pub deleted: u64,
+    /// Segments that rounds rewrote.
+    pub rewritten: u64,
+    /// Blocks of almost empty segments that volumes wrote anew.
+    pub resealed: u64,
 }
 
 /// A family that broke a rule.
@@ -163,7 +167,8 @@ impl Family {
         for _ in 0..3 {
             self.reclaim()?;
         }
-        let left = ["segments/", "pages/"].map(|prefix| self.machine.store().names(prefix)).concat();
+        let left =
+            ["segments/", "pages/", "bundles/"].map(|prefix| self.machine.store().names(prefix)).concat();
         match left.first() {
             Some(name) => {
                 Err(violation(format!("all is deleted and reclaimed, and {name} is still there (I7)")))

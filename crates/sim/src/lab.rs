@@ -264,12 +264,6 @@ impl Lab {
         &self.sites[site].report
     }
 
-    /// A further host, which may open the volume too.
-    pub fn add_site(&mut self) -> usize {
-        self.sites.push(Site::new(self.machine.second_host()));
-        self.sites.len() - 1
-    }
-
     /// A site whose host has crashed and was not dealt with.
     pub fn crashed_site(&self) -> Option<usize> {
         self.sites.iter().position(|site| !site.gone && site.volume.is_some() && site.host.is_crashed())

@@ -7,15 +7,20 @@ use esker_sim::family;
 #[test]
 fn families_hold() {
     let mut steps = BTreeMap::new();
-    let mut deleted = 0;
+    let (mut deleted, mut rewritten, mut resealed) = (0, 0, 0);
     for seed in 0..100 {
         let done = family::run(seed, 100)
             .unwrap_or_else(|failure| panic!("{failure}\nrepeat it with: cargo xtask sim --family {seed}"));
         deleted += done.deleted;
+        rewritten += done.rewritten;
+        resealed += done.resealed;
         for (kind, count) in done.steps {
             *steps.entry(kind).or_insert(0) += count;
         }
     }
-    println!("{steps:?}, {deleted} objects deleted");
+    println!(
+        "{steps:?}, {deleted} objects deleted, {rewritten} segments rewritten, {resealed} blocks written anew"
+    );
     assert!(deleted > 1_000, "rounds had something to delete: {deleted}");
+    assert!(rewritten > 100 && resealed > 100, "rounds rewrote something: {rewritten}, {resealed}");
 }

@@ -159,11 +159,12 @@ fn many(arguments: &Arguments) -> Result<(), String> {
 fn families(from: u64, count: u64) -> Result<(), String> {
     let start = Instant::now();
     let terminal = stderr().is_terminal();
-    let (mut steps, mut deleted) = (BTreeMap::new(), 0);
+    let (mut steps, mut deleted, mut rewritten) = (BTreeMap::new(), 0, 0);
     for seed in from..from + count {
         let outcome = hunt::guarded(|| {
             let done = family::run(seed, FAMILY_STEPS).map_err(|failure| failure.to_string())?;
             deleted += done.deleted;
+            rewritten += done.rewritten;
             done.steps.into_iter().for_each(|(kind, count)| *steps.entry(kind).or_insert(0) += count);
             Ok(())
         });
@@ -178,7 +179,7 @@ fn families(from: u64, count: u64) -> Result<(), String> {
     let seconds = start.elapsed().as_secs_f64();
     let steps: Vec<String> = steps.iter().map(|(kind, count): (_, &u64)| format!("{count} {kind}")).collect();
     println!(
-        "{count} families from {from}: {}; {deleted} objects deleted; {seconds:.1} s, all hold",
+        "{count} families from {from}: {}; {deleted} objects deleted, {rewritten} segments rewritten; {seconds:.1} s, all hold",
         steps.join(", ")
     );
     Ok(())

@@ -241,7 +241,10 @@ impl Family {
         let options = Options { grace: GRACE, force: true, dry_run: false, gently: false };
         let engine = self.engine();
         let round = self.host.spawn("reclaim", async move { engine.reclaim(options, &|_, _| ()).await });
-        self.done.deleted += self.wait(round)?.deleted.objects;
+        let report = self.wait(round)?;
+        self.done.deleted += report.deleted.objects;
+        self.done.rewritten += report.rewritten.objects;
+        self.done.resealed += report.resealed;
         Ok(())
     }
 

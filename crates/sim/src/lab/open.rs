@@ -10,12 +10,18 @@ use esker_engine::{
     volume::{Status, Volume},
 };
 
-use super::{Fall, Lab, Outcome, Setup, Stop, VOLUME, violation};
+use super::{Fall, Lab, Outcome, Setup, Site, Stop, VOLUME, violation};
 use crate::{Host, Loss, Task};
 
 type Opened = Result<(Arc<Engine>, Arc<Volume>, Report), EngineError>;
 
 impl Lab {
+    /// A further host, which may open the volume too.
+    pub fn add_site(&mut self) -> usize {
+        self.sites.push(Site::new(self.machine.second_host()));
+        self.sites.len() - 1
+    }
+
     /// Opens the volume for writing at a site and compares all of it with the model.
     pub fn open(&mut self, site: usize) -> Outcome {
         self.open_unread(site)?;
