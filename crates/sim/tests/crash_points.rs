@@ -136,4 +136,10 @@ scenarios! {
     group "group",
     group_in_turn "group-in-turn",
     group_never_finished "group-never-finished",
+    ahead "ahead",
+    ahead_faults "ahead-faults",
+    ahead_changes "ahead-changes",
+    opening_full "opening-full",
+    check_beside_sync "check-beside-sync",
+    reader_without_memory "reader-without-memory",
 }

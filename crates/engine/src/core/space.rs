@@ -130,6 +130,11 @@ impl Weights {
         }
     }
 
+    /// How many slots are left.
+    pub fn slots(&self) -> u32 {
+        self.places
+    }
+
     /// All frames.
     pub fn total(&self) -> u64 {
         self.frames.iter().map(|bytes| u64::from(*bytes) + 1).sum()
@@ -221,7 +226,8 @@ impl Sums {
         for (holder, slots) in held.by_holder() {
             for (first, count) in slots.runs() {
                 let bytes = weights.of_slots(first, count).ok_or_else(|| {
-                    format!("a map names {count} slots from {first} of segment {segment}, which lacks some")
+                    let slots = weights.slots();
+                    format!("a map names {count} slots from {first} of segment {segment}, which has {slots}")
                 })?;
                 *self.held.entry(*holder).or_default() += bytes;
                 dead -= bytes;

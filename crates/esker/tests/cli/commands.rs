@@ -27,7 +27,7 @@ fn volumes(bench: &Bench, served: bool) {
     let list = bench.ok(&["volume", "list"]);
     let lines: Vec<&str> = list.lines().collect();
     assert!(lines.len() == 3 && lines[1].starts_with("data ") && lines[2].starts_with("demo "), "{list}");
-    assert!(lines[1].ends_with(state), "{list}");
+    assert_eq!(lines[1].split_whitespace().rev().nth(1), Some(state), "{list}");
     let message = bench.fails(1, &["volume", "create", "data", "1G"]);
     assert!(message.contains("data exists already"), "{message}");
     let message = bench.fails(1, &["volume", "create", "d@ta", "1G"]);

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use esker_format::{
     Codec,
-    segment::{Frame, SLOTS_MAX},
+    ids::Hash,
+    segment::{Frame, Rewrite, SLOTS_MAX},
 };
 use proptest::prelude::*;
 
@@ -107,6 +108,17 @@ fn slots_that_are_not_there_are_an_error() {
     held.hold(4, 5, Holder::Shared);
     let error = Sums::default().add(SEGMENT, &held, &weights).unwrap_err();
     assert!(error.contains("5 slots from 4 of segment 000001-000000, which has 8"), "{error}");
+}
+
+#[test]
+fn of_a_rewrite_the_slots_that_are_left_have_their_bytes() {
+    let kept = vec![(2, 3), (10, 2)];
+    let rewrite = Some(Rewrite::new(1_000, Hash([1; 32]), kept));
+    let weights = Weights::of(&SegmentIndex { rewrite, slots: 16, ..index(&[(4, 103), (1, 50)]) });
+    let of = |first, count| weights.of_slots(first, count);
+    assert_eq!((of(2, 3), of(10, 1), of(11, 1), of(10, 2)), (Some(78), Some(25), Some(50), Some(75)));
+    assert_eq!((of(1, 1), of(2, 4), of(4, 7), of(12, 1)), (None, None, None, None));
+    assert_eq!((weights.slots(), weights.total()), (5, 153));
 }
 
 #[test]
