@@ -1,14 +1,15 @@
-//! A round: finds the segments and packs that nothing reaches, and deletes those that were dead for the grace.
+//! A round: finds what nothing reaches, rewrites segments of which much is dead, and deletes what was dead for the grace.
 //!
 //! ```text
-//!  LIST segments, packs, bundles ──▶ listed ─────────────────────────────────┐
-//!  in flight ┐                                                      ▼
-//!  readers   ├─▶ mark: roots ─▶ pages ─▶ segments, packs     listed ∖ reached ∖ in flight
-//!  LIST heads┘     ▲    │ a head that was not marked                │ = dead
-//!                  └────┘ (rule R7): once more                      ▼
-//!                             local list ─ dead for how long ─▶ wait │ due ─▶ brake ─▶ DELETE
+//!  LIST segments, packs, bundles ──▶ listed ──────────────────────────────────────────┐
+//!  in flight ┐                                                                        ▼
+//!  readers   ├─▶ mark: roots ─▶ pages ─▶ slots, packs ─▶ rewrite ─▶ listed ∖ reached ∖ in flight
+//!  LIST heads┘     ▲    │ a head that was not marked                 │ = dead
+//!                  └────┘ (rule R7): once more                       ▼
+//!                           round record, local list ─ dead for how long ─▶ wait │ due ─▶ brake ─▶ DELETE
 //! ```
-//! 0. Read which volumes are set aside (rule R13), and the segment table. What it names is current for all of the round: this run alone writes it.
+//! 0. Read the segment table, and which volumes are set aside (rule R13). What the table says is current for all of the
+//!    round: only this run writes it.
 //! 1. LIST segments, packs and bundles. Only what is listed here can be deleted, so nothing that is sent later is in danger.
 //! 2. Note what this run has in flight and what its readers use, **then** LIST the heads of all volumes. An object is
 //!    in flight from before its PUT until its commit is settled: so each is noted here, or its head is in this LIST.
@@ -20,8 +21,8 @@
 //! 5. Mark from every listed head, old ones too, and from the readers. Strays are no roots (rule H3), nor are the heads
 //!    of a deleted volume (rule H6). A root that cannot be read ends the round (rule R13).
 //! 6. Once more from 2, until a LIST made **after** the mark shows no head that was not marked (rule R7): while heads
-//!    come and go, all those of a LIST may be gone before they are read.
-//!    Then rewrite what is worth it, which marks once more: see `rewrite`.
+//!    come and go, all those of a LIST may be gone before they are read. Then decide what is worth rewriting (`plan`),
+//!    and do it, which marks once more (`rewrite`).
 //! 7. Dead is what was listed and is neither reached nor in flight. A segment's own object is reached when the segment
 //!    is and the table does not say that it is in a bundle; a bundle, when the table has a reached segment there.
 //!    A round record condemns the segments that are dead for the first time (rule R3). The local list says for how long
