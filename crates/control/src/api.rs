@@ -17,7 +17,7 @@ pub use changes::{
 pub use groups::{CreateGroup, Group, Groups, Member};
 pub use history::{History, Point, RewindVolume, Rewound, Target};
 pub use metrics::{Bucket, Family, FamilyKind, Histogram, Metrics, Sample, Value};
-pub use snapshots::{CreateSnapshot, ForkVolume, LabelSnapshot, Origin, Snapshot, Snapshots};
+pub use snapshots::{CreateSnapshot, ForkVolume, LabelSnapshot, Origin, Snapshot, SnapshotSpace, Snapshots};
 pub use space::{Pinned, ReasonSum, Reasons, SegmentReason, Space, VolumeSpace};
 
 /// The daemon and what it serves.

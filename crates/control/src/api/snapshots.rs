@@ -49,6 +49,18 @@ pub struct Snapshot {
     pub forks: Vec<String>,
     /// Why it cannot be read.
     pub problem: Option<String>,
+    /// What it takes in the store; where that was measured.
+    #[serde(default)]
+    pub space: Option<SnapshotSpace>,
+}
+
+/// What a snapshot takes in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotSpace {
+    /// What volumes or other snapshots reach too.
+    pub shared_bytes: u64,
+    /// What nobody else reaches: it comes back when the snapshot is deleted.
+    pub exclusive_bytes: u64,
 }
 
 /// Asks for a snapshot of a volume.

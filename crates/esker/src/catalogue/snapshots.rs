@@ -28,6 +28,7 @@ impl Made<'_> {
             labels: head.lineage.labels.iter().cloned().collect(),
             forks: Vec::new(),
             problem: None,
+            space: None,
         }
     }
 }
@@ -86,5 +87,6 @@ fn unreadable(named: &NamedVolume, error: &esker_engine::EngineError) -> api::Sn
         labels: Default::default(),
         forks: Vec::new(),
         problem: Some(error.to_string()),
+        space: None,
     }
 }

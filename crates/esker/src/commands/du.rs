@@ -22,12 +22,17 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let space = match args.place.access().await? {
-        Access::Daemon(client) => during("measuring", client.space()).await?,
-        Access::Pool(pool) => alone(&pool).await?,
-    };
+    let space = measured(&args.place.access().await?).await?;
     args.output.print(&space, || text(&space))?;
     Ok(Exit::Done)
+}
+
+/// Asks the daemon, or measures the pool.
+pub(super) async fn measured(access: &Access) -> anyhow::Result<Space> {
+    match access {
+        Access::Daemon(client) => Ok(during("measuring", client.space()).await?),
+        Access::Pool(pool) => alone(pool).await,
+    }
 }
 
 /// Without a daemon. How long what is dead is known to the run that reclaims.

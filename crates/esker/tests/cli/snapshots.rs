@@ -42,6 +42,11 @@ fn snapshots_are_made_read_and_deleted_beside_a_daemon() {
     assert!(bench.ok(&["snapshot", "list", "other"]).starts_with("no snapshots"));
     let show = bench.ok(&["snapshot", "show", "base@one"]);
     assert!(show.contains("made from  base, head"), "{show}");
+    let measured = bench.json(&["snapshot", "list", "--space"]);
+    let one = measured["snapshots"].as_array().unwrap().iter().find(|one| one["name"] == "base@one").unwrap();
+    // Its fork reaches all of it.
+    assert!(one["space"]["shared_bytes"].as_u64() > Some(0), "{one}");
+    assert_eq!(one["space"]["exclusive_bytes"], 0, "{one}");
     // Volumes are volumes, and say where they come from.
     let volumes = bench.json(&["volume", "list"]);
     let names: Vec<_> = volumes["volumes"].as_array().unwrap().iter().map(|volume| &volume["name"]).collect();
