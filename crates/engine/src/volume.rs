@@ -4,6 +4,7 @@ mod ahead;
 mod change;
 mod compare;
 mod durable;
+mod fold;
 mod pace;
 mod pipeline;
 mod point;
@@ -131,6 +132,8 @@ pub(crate) struct Writer {
     wake_at_sequence: AtomicU64,
     pacer: Pacer,
     draining: AtomicBool,
+    /// The tail is to be folded up to this sequence, however short it is.
+    fold_to: AtomicU64,
     /// Tries at the store end with "unknown".
     abandoned: AtomicBool,
     /// The pipeline has ended.
@@ -150,6 +153,8 @@ pub(crate) struct Committed {
     pub(crate) number: u64,
     pub(crate) epoch: u64,
     pub(crate) sequence: u64,
+    /// The last sequence that root and segments hold.
+    pub(crate) covered: u64,
     pub(crate) tail_segments: usize,
     pub(crate) pieces: usize,
     pub(crate) piece_bytes: u64,
@@ -171,6 +176,7 @@ impl Writer {
             wake_at_sequence: AtomicU64::new(u64::MAX),
             pacer,
             draining: AtomicBool::new(false),
+            fold_to: AtomicU64::new(0),
             abandoned: AtomicBool::new(false),
             ended: Event::new(),
             ended_with: Mutex::new(None),

@@ -189,7 +189,13 @@ async fn snapshots_outlive_their_volume_and_are_not_written() {
     host.snapshot("base", "one", Vec::new()).await.unwrap();
     host.snapshot("base", "two", Vec::new()).await.unwrap();
     host.delete("base").await.unwrap();
-    let options = Options { grace: Duration::ZERO, force: true, dry_run: false, gently: false };
+    let options = Options {
+        grace: Duration::ZERO,
+        force: true,
+        dry_run: false,
+        gently: false,
+        limits: Default::default(),
+    };
     host.reclaim(options, &|_, _| ()).await.unwrap();
     assert_eq!(image(&host.visit("base@one").await.unwrap(), 1).await, [1]);
     let refused = host.open("base@one", None).await.err().expect("nobody writes a snapshot");

@@ -80,6 +80,13 @@ pub struct Limits {
     pub bundle_bytes: u64,
 }
 
+impl Default for Limits {
+    /// What the simulation beside this file holds to.
+    fn default() -> Self {
+        Self { start_percent: 70, stop_percent: 75, bytes_max: 64 << 30, bundle_bytes: 32 << 20 }
+    }
+}
+
 /// Why a segment stays as it is, or what becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {

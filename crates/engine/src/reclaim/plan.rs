@@ -22,9 +22,6 @@ use crate::{
 
 /// Indexes that are read at once.
 const INDEXES_AT_ONCE: usize = 8;
-/// When a round rewrites, and how much. Kept by the simulation in `core/victims`.
-const LIMITS: Limits =
-    Limits { start_percent: 70, stop_percent: 75, bytes_max: 64 << 30, bundle_bytes: 32 << 20 };
 
 /// What is known of segments, kept from round to round.
 #[derive(Default)]
@@ -63,7 +60,7 @@ impl Planned {
 /// Decides about all segments whose objects are listed. What was superseded waits to be deleted, and is none of them.
 pub(super) async fn decide(
     pool: &Pool,
-    (known, table): (&Known, &Table),
+    (known, table, limits): (&Known, &Table, &Limits),
     listed: &BTreeMap<Bulk, u64>,
     mark: &Mark,
     in_flight: &BTreeSet<Bulk>,
@@ -96,7 +93,7 @@ pub(super) async fn decide(
     let doubtful: BTreeSet<Bulk> = unread.iter().map(|verdict| homes[&verdict.segment]).collect();
     objects.retain(|object, _| !doubtful.contains(object));
     let objects: Vec<Object> = objects.into_values().collect();
-    let mut plan = plan(&objects, &LIMITS);
+    let mut plan = plan(&objects, limits);
     plan.verdicts.extend(unread);
     plan.verdicts.sort_by_key(|verdict| verdict.segment);
     let victim = |segment: &SegmentId| Victim { segment: *segment, live: mark.segments[segment].live.runs() };

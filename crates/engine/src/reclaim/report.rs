@@ -5,6 +5,7 @@ use std::time::Duration;
 use esker_format::Dead;
 
 use super::plan::Planned;
+use crate::core::victims::Limits;
 
 /// How a round is made.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Leave guests the store and the processors.
     pub gently: bool,
+    /// When it rewrites, and how much.
+    pub limits: Limits,
 }
 
 /// Objects of a kind.

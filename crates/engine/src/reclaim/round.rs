@@ -8,7 +8,8 @@
 //!                  └────┘ (rule R7): once more                       ▼
 //!                           round record, local list ─ dead for how long ─▶ wait │ due ─▶ brake ─▶ DELETE
 //! ```
-//! 0. Read the segment table, and which volumes are set aside (rule R13). What the table says is current for all of the
+//! 0. Volumes that are open here fold their tails: what a tail has overwritten counts as alive until then.
+//!    Read the segment table, and which volumes are set aside (rule R13). What the table says is current for all of the
 //!    round: only this run writes it.
 //! 1. LIST segments, packs and bundles. Only what is listed here can be deleted, so nothing that is sent later is in danger.
 //! 2. Note what this run has in flight and what its readers use, **then** LIST the heads of all volumes. An object is
@@ -77,6 +78,8 @@ use crate::{
 const MARKS_MAX: usize = 64;
 /// Deletions at once.
 const DELETIONS_AT_ONCE: usize = 8;
+/// Volumes that fold at once.
+const FOLDS_AT_ONCE: usize = 8;
 /// Deletions between two looks at whether to stop.
 const BATCH: usize = 64;
 /// A round in the background rests so long after each batch.
@@ -117,6 +120,9 @@ impl Round<'_> {
     /// [`EngineError::Damaged`] when a root cannot be read. Nothing was deleted then.
     pub async fn run(&self) -> Result<Report> {
         let grace = self.options.grace;
+        if !self.options.dry_run {
+            self.fold_tails().await;
+        }
         let table = self.pool.fetcher().newest_table().await?;
         self.pool.fetcher().install(table.clone());
         self.know(table);
@@ -126,8 +132,15 @@ impl Round<'_> {
         self.watch_asked(&mut mark).await?;
         let in_flight = self.mark(&mut mark, &mut report).await?;
         let table = self.table();
-        report.planned =
-            plan::decide(self.pool, (self.known, &table), &listed, &mark, &in_flight, self.stop).await;
+        report.planned = plan::decide(
+            self.pool,
+            (self.known, &table, &self.options.limits),
+            &listed,
+            &mark,
+            &in_flight,
+            self.stop,
+        )
+        .await;
         if !self.options.dry_run {
             let victims = self.victims(&mark, &report.planned);
             self.rewrite(&mut mark, victims, &mut report).await?;
@@ -165,6 +178,18 @@ impl Round<'_> {
             self.save(kept, &[])?;
         }
         Ok(report)
+    }
+
+    /// Step 0. One that cannot is none the worse for it: less of it is seen to be dead.
+    async fn fold_tails(&self) {
+        let folds: Vec<_> =
+            self.owners.iter().map(|volume| async move { (volume, volume.fold().await) }).collect();
+        let mut folds = stream::iter(folds).buffer_unordered(FOLDS_AT_ONCE);
+        while let Some((volume, outcome)) = folds.next().await {
+            if let Err(error) = outcome {
+                tracing::warn!(volume = volume.name(), %error, "its newest segments are not in pages");
+            }
+        }
     }
 
     /// What is worth rewriting, and what somebody asked for: what shares an object later stands together.

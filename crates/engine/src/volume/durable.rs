@@ -56,6 +56,7 @@ impl Committed {
             number: head.number,
             epoch: head.epoch,
             sequence: head.sequence,
+            covered: head.covered(),
             tail_segments: head.tail.len(),
             pieces: head.pieces.len(),
             piece_bytes: head.pieces.iter().map(|piece| u64::from(piece.bytes)).sum(),

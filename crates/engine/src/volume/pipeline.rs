@@ -187,7 +187,7 @@ impl Pipeline {
         let full = self.volume.pool.maps().memory().is_full();
         let view = self.begin_seals(writer, draining || self.hurries() || full);
         if self.checkpoint.is_none() && self.new_root.is_none() {
-            self.begin_checkpoint();
+            self.begin_checkpoint(writer);
         }
         if self.prepare.is_none() && !draining {
             // Written before the log is looked at, as for the seals.

@@ -49,7 +49,10 @@ impl Daemon {
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<api::Reclaimed, EngineError> {
         let (grace, api::ReclaimPool { dry_run, force }) = (self.told.grace, request);
-        let outcome = self.host.reclaim(Options { grace, force, dry_run, gently }, progress).await;
+        let outcome = self
+            .host
+            .reclaim(Options { grace, force, dry_run, gently, limits: Default::default() }, progress)
+            .await;
         let mut inside = self.inside();
         let totals = &mut inside.reclaim;
         match &outcome {

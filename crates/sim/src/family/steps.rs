@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use esker_engine::{
     EngineError,
+    core::victims::Limits,
     host::Target,
     pool::Pool,
     reclaim::round::Options,
@@ -238,7 +239,9 @@ impl Family {
     pub(super) fn reclaim(&mut self) -> Outcome {
         self.began("reclaim", "reclaim".to_owned());
         self.machine.run_for(GRACE).map_err(violation)?;
-        let options = Options { grace: GRACE, force: true, dry_run: false, gently: false };
+        // Whatever is dead is worth a rewrite here.
+        let limits = Limits { start_percent: 101, stop_percent: 101, ..Limits::default() };
+        let options = Options { grace: GRACE, force: true, dry_run: false, gently: false, limits };
         let engine = self.engine();
         let round = self.host.spawn("reclaim", async move { engine.reclaim(options, &|_, _| ()).await });
         let report = self.wait(round)?;

@@ -8,7 +8,10 @@ use std::{
 
 use esker_engine::{
     EngineError, checkpoint,
-    core::{fold::Place, victims::Reason},
+    core::{
+        fold::Place,
+        victims::{Limits, Reason},
+    },
     host::Host as Engine,
     pool::Pool,
     reclaim::round::{Options, Report},
@@ -35,6 +38,11 @@ struct Reached {
     slots: BTreeMap<SegmentId, BTreeSet<u32>>,
 }
 
+/// Rounds of scenarios rewrite what they are asked to, and nothing else: so each says by itself what happens.
+pub(super) fn asked_only() -> Limits {
+    Limits { bytes_max: 0, ..Limits::default() }
+}
+
 /// What came of a round.
 type Round = Task<Result<Report, EngineError>>;
 /// An engine and the volume that it has open for reading.
@@ -51,7 +59,7 @@ impl Lab {
     pub fn begin_reclaim_by(&mut self, site: usize, engine: Arc<Engine>, grace_ms: u64) -> Round {
         self.reclaims = true;
         let grace = Duration::from_millis(grace_ms);
-        let options = Options { grace, force: false, dry_run: false, gently: true };
+        let options = Options { grace, force: false, dry_run: false, gently: true, limits: asked_only() };
         self.begin_round(site, engine, options)
     }
 
@@ -72,7 +80,13 @@ impl Lab {
 
     /// Looks what a round would do, and deletes nothing. What it counts is right, and so is what the pool takes.
     pub fn look(&mut self, site: usize) -> Outcome<Report> {
-        let options = Options { grace: Duration::ZERO, force: false, dry_run: true, gently: true };
+        let options = Options {
+            grace: Duration::ZERO,
+            force: false,
+            dry_run: true,
+            gently: true,
+            limits: asked_only(),
+        };
         let engine = self.engine(site);
         let round = self.begin_round(site, engine.clone(), options);
         let report = self.wait(round)?.map_err(|error| violation(format!("a look fails: {error}")))?;

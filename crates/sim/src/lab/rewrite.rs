@@ -21,7 +21,7 @@ use esker_format::{
     names::{self, ObjectName},
 };
 
-use super::{Lab, Outcome, VOLUME, change::unchanging, violation};
+use super::{Lab, Outcome, VOLUME, change::unchanging, reclaim::asked_only, violation};
 use crate::Task;
 
 /// What the heads of a pool name.
@@ -60,7 +60,7 @@ impl Lab {
     ) -> Task<Result<Report, EngineError>> {
         self.reclaims = true;
         let grace = Duration::from_millis(grace_ms);
-        let options = Options { grace, force: false, dry_run: false, gently: true };
+        let options = Options { grace, force: false, dry_run: false, gently: true, limits: asked_only() };
         let work = async move { engine.reclaim_asked(options, &victims, &|_, _| ()).await };
         // Blocks of an almost empty segment are written anew meanwhile.
         match &self.sites[site].volume {

@@ -64,12 +64,9 @@ fn in_turn(lab: &mut Lab) -> Outcome {
 fn never_finished(lab: &mut Lab) -> Outcome {
     let volumes = opened(lab)?;
     let writing = lab.begin_in_turn(0, volumes, 1..20);
-    // The record is on its way for a while.
-    for _ in 0..6 {
-        lab.machine()
-            .store()
-            .fail(When::next(Request::Put, "groups/"), StoreFault::Before(StoreErrorKind::Transient));
-    }
+    // The record does not get there for as long as the run lives.
+    let refused = StoreFault::Before(StoreErrorKind::Transient);
+    lab.machine().store().fail(When::next(Request::Put, "groups/").times(1_000), refused);
     drop(lab.begin_group(0, "one", VOLUMES));
     lab.run_until("both are pinned", |lab| {
         let named = |volume| !lab.machine().store().names(&format!("names/{volume}@one/")).is_empty();
@@ -78,6 +75,7 @@ fn never_finished(lab: &mut Lab) -> Outcome {
     lab.wait(writing)?.map_err(violation)?;
     lab.run_ms(150)?;
     lab.fall(0, Fall::Kill);
+    lab.machine().store().forget_plan();
     lab.check_groups()?;
     if !lab.machine().store().names("groups/").is_empty() {
         return Err(violation("the record was made before the run died"));

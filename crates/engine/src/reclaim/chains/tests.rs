@@ -30,7 +30,13 @@ fn round<'a>(pool: &'a Pool, run: u8) -> Round<'a> {
     let round = Round {
         pool,
         run: RunId([run; 16]),
-        options: Options { grace: Duration::ZERO, force: false, dry_run: false, gently: false },
+        options: Options {
+            grace: Duration::ZERO,
+            force: false,
+            dry_run: false,
+            gently: false,
+            limits: Default::default(),
+        },
         owners: &[],
         asked: &[],
         table: Mutex::default(),

@@ -98,10 +98,11 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn begin_checkpoint(&mut self) {
+    pub(super) fn begin_checkpoint(&mut self, writer: &Writer) {
         let Some(chain) = &self.chain else { return };
         let tail = chain.newest().tail.len();
-        if tail >= self.checkpoint_at() || (tail > 0 && self.hurries()) {
+        let wanted = self.hurries() || writer.wants_root_beyond(self.root_sequence);
+        if tail >= self.checkpoint_at() || (tail > 0 && wanted) {
             let changes: Vec<_> = self.tail.iter().map(|index| (index.id, index.clone())).collect();
             let head = chain.newest();
             assert_eq!(head.tail.len(), changes.len(), "the indexes at hand are those of the tail");
@@ -154,7 +155,7 @@ impl Pipeline {
     /// Commits what is ready, in order, once the policy does not hold it any more; releases the volume when it drains
     /// and nothing is left.
     pub(super) fn begin_commit(&mut self, writer: &Writer, view: &View, draining: bool) {
-        if self.chain.is_none() || self.too_many_heads() || self.is_held(view) {
+        if self.chain.is_none() || self.too_many_heads() || self.is_held(writer, view) {
             return;
         }
         let mut chain = self.chain.take().expect("it was seen above");
@@ -203,9 +204,10 @@ impl Pipeline {
     }
 
     /// Whether what could be committed now is held for what follows soon; sets the timer for its end.
-    fn is_held(&mut self, view: &View) -> bool {
+    fn is_held(&mut self, writer: &Writer, view: &View) -> bool {
         let tail = self.chain.as_ref().map_or(0, |chain| chain.newest().tail.len());
-        if self.new_root.is_some() && tail >= ROOT_WAITS_BELOW {
+        let wanted = writer.wants_root_beyond(self.root_sequence);
+        if self.new_root.is_some() && (tail >= ROOT_WAITS_BELOW || wanted) {
             return false;
         }
         let Some(ready) = self.ready_in_order() else {
