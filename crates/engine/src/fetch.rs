@@ -23,6 +23,7 @@ use esker_format::{
     error::FormatError,
     ids::{PackId, PoolId, SegmentId},
     names,
+    segment::SegmentIndex,
 };
 use esker_io::{
     Listed, Objects, Range, StoreError, StoreErrorKind, World,
@@ -45,7 +46,7 @@ use flight::Flights;
 use index::Opened;
 use page::{CachedPage, PageKey};
 use plan::FrameKey;
-use source::said;
+use source::{Source, said};
 
 /// The most bytes that one GET asks for.
 pub const GET_BYTES_MAX: u64 = 1 << 20;
@@ -193,18 +194,18 @@ impl Fetcher {
     /// buffer's contents are unspecified.
     pub fn try_read(&self, parts: &[Part], buffer: &mut [u8]) -> bool {
         check_parts(parts, buffer);
-        let mut last: Option<(SegmentId, Opened)> = None;
+        let mut last: Option<(Arc<SegmentIndex>, Source)> = None;
         let mut hits = 0;
         let here = parts.iter().all(|part| {
             let id = part.place().0;
-            if last.as_ref().is_none_or(|(known, _)| *known != id) {
-                last = self.indexes.get(&id).map(|opened| (id, opened));
+            if last.as_ref().is_none_or(|(_, source)| source.segment != id) {
+                last = self.indexes.get(&id).map(|opened| (opened.index, opened.source));
             }
-            let Some((_, opened)) = &last else { return false };
+            let Some((index, source)) = &last else { return false };
             let mut all = true;
             // A contradiction between map and segment is `read`'s to report.
-            let pieces = plan::each_piece(part, &opened.index, |frame, piece| {
-                match self.frames.get(&(opened.source, frame.first_place)) {
+            let pieces = plan::each_piece(part, index, |frame, piece| {
+                match self.frames.get(&(*source, frame.first_place)) {
                     Some(cached) => {
                         piece.copy(cached.bytes(), buffer);
                         hits += 1;

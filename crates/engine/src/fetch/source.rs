@@ -3,6 +3,8 @@
 //! A rewrite has frames of other borders than what was sealed, so whatever is cached of a segment is cached under its
 //! source: frames, indexes, and the keys of the disk cache. What one source says never changes.
 
+use std::hash::{Hash, Hasher};
+
 use bytes::Bytes;
 use esker_format::{
     TableEntry,
@@ -16,11 +18,18 @@ use super::{Fetcher, damaged};
 use crate::{EngineError, Result, table::Table};
 
 /// One image of a segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Source {
     pub(super) segment: SegmentId,
     /// Of a rewrite: the bundle, and where it begins there.
     within: Option<(BundleId, u64)>,
+}
+
+impl Hash for Source {
+    /// Few images of one segment are cached at a time, so which one it is hardly matters here, and each hot read hashes.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from(self.segment.writer) << 32 | u64::from(self.segment.counter));
+    }
 }
 
 impl Source {

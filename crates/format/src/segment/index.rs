@@ -104,6 +104,7 @@ pub struct Found<'a> {
 
 impl SegmentIndex {
     /// Where a slot's block is; `None` when the segment has no such slot, or it was dropped.
+    #[inline]
     pub fn find(&self, slot: u32) -> Option<Found<'_>> {
         let (place, left) = match &self.rewrite {
             Some(rewrite) => rewrite.place_of(slot)?,
