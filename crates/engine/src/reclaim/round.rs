@@ -50,7 +50,10 @@ use esker_format::{
     names::{self, ObjectName},
     property::History,
 };
-use esker_io::{Bug, planted, sync::Mutex};
+use esker_io::{
+    Bug, planted,
+    sync::{Mutex, timeout},
+};
 use futures_util::{StreamExt, stream};
 
 pub use super::report::{Class, Options, Report};
@@ -80,6 +83,8 @@ const MARKS_MAX: usize = 64;
 const DELETIONS_AT_ONCE: usize = 8;
 /// Volumes that fold at once.
 const FOLDS_AT_ONCE: usize = 8;
+/// A volume that has not folded by then, because the store does not take its heads, is not waited for.
+const FOLD_PATIENCE: Duration = Duration::from_secs(10);
 /// Deletions between two looks at whether to stop.
 const BATCH: usize = 64;
 /// A round in the background rests so long after each batch.
@@ -180,14 +185,18 @@ impl Round<'_> {
         Ok(report)
     }
 
-    /// Step 0. One that cannot is none the worse for it: less of it is seen to be dead.
+    /// Step 0. One that cannot, or not soon, is none the worse for it: less of it is seen to be dead.
     async fn fold_tails(&self) {
-        let folds: Vec<_> =
-            self.owners.iter().map(|volume| async move { (volume, volume.fold().await) }).collect();
+        let clock = &*self.pool.world().clock;
+        let folds: Vec<_> = self
+            .owners
+            .iter()
+            .map(|volume| async move { (volume.name(), timeout(clock, FOLD_PATIENCE, volume.fold()).await) })
+            .collect();
         let mut folds = stream::iter(folds).buffer_unordered(FOLDS_AT_ONCE);
         while let Some((volume, outcome)) = folds.next().await {
-            if let Err(error) = outcome {
-                tracing::warn!(volume = volume.name(), %error, "its newest segments are not in pages");
+            if let Some(Err(error)) = outcome {
+                tracing::warn!(volume, %error, "its newest segments are not in pages");
             }
         }
     }
