@@ -1,10 +1,6 @@
 //! `esker volume delete NAME`
 
-use std::sync::Arc;
-
 use esker_control::api::Deleted;
-use esker_engine::{host::Host, volume::Limits};
-use esker_format::ids::DirectoryId;
 
 use crate::{
     access::{Access, Place},
@@ -12,6 +8,7 @@ use crate::{
     exit::Exit,
     output::{Output, confirm},
     progress::during,
+    transfer::passing,
 };
 
 /// Options.
@@ -38,10 +35,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let deleted = match access {
         Access::Daemon(client) => during("deleting", client.delete(&args.name)).await?,
         Access::Pool(pool) => {
-            // A run that opens nothing: its claim says that the volume is deleted.
-            let directory = DirectoryId(pool.world().random.id());
-            let host = Host::new(pool, directory, Limits::default(), Arc::new(|_| {}));
-            during("deleting", host.delete(&args.name)).await?;
+            // Its claim says that the volume is deleted.
+            during("deleting", passing(pool).delete(&args.name)).await?;
             Deleted { deleted: args.name.clone() }
         }
     };
