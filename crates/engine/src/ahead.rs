@@ -9,15 +9,22 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use esker_io::sync::{Event, Mutex, either};
+use esker_io::{
+    BoxFuture,
+    sync::{Event, Mutex, either},
+};
 use futures_util::{StreamExt, stream::FuturesUnordered};
-
-use crate::{pool::Pool, volume::Volume};
 
 /// Ranges that wait at most.
 const RANGES_WAITING_MAX: usize = 64;
 /// Ranges that are fetched at a time.
 const RANGES_AT_ONCE: usize = 4;
+
+/// Who wants blocks before anybody asks for them.
+pub(crate) trait Foresees: Send + Sync {
+    /// Fetches them.
+    fn read_ahead(self: Arc<Self>, blocks: Range<u64>) -> BoxFuture<'static, ()>;
+}
 
 /// Ranges that wait.
 #[derive(Default)]
@@ -28,14 +35,14 @@ pub(crate) struct Line {
 
 #[derive(Default)]
 struct State {
-    ranges: VecDeque<(Weak<Volume>, Range<u64>)>,
+    ranges: VecDeque<(Weak<dyn Foresees>, Range<u64>)>,
     /// Somebody takes them.
     served: bool,
 }
 
 impl Line {
     /// Asks for blocks of a volume.
-    pub(crate) fn ask(&self, volume: Weak<Volume>, blocks: Range<u64>) {
+    pub(crate) fn ask(&self, volume: Weak<dyn Foresees>, blocks: Range<u64>) {
         let mut state = self.state.lock();
         if !state.served {
             return;
@@ -58,16 +65,15 @@ impl Line {
         self.state.lock().served
     }
 
-    fn next(&self) -> Option<(Weak<Volume>, Range<u64>)> {
+    fn next(&self) -> Option<(Weak<dyn Foresees>, Range<u64>)> {
         self.state.lock().ranges.pop_front()
     }
 }
 
 /// Fetches what is asked for until the line is closed.
-pub(crate) fn work(pool: Arc<Pool>) -> impl Future<Output = ()> + Send {
-    pool.ahead().state.lock().served = true;
+pub(crate) fn work(line: Arc<Line>) -> impl Future<Output = ()> + Send {
+    line.state.lock().served = true;
     async move {
-        let line = pool.ahead();
         let mut running = FuturesUnordered::new();
         loop {
             let seen = line.changed.generation();

@@ -74,7 +74,7 @@ impl Host {
         let run = RunId(pool.world().random.id());
         let ids = Arc::new(SegmentIds::new(pool.clone(), run));
         let volumes = Mutex::new(BTreeMap::new());
-        spawn(Box::pin(ahead::work(pool.clone())));
+        spawn(Box::pin(ahead::work(pool.ahead().clone())));
         let budget = Arc::new(Budget::new(limits.daemon_dirty_bytes_max));
         pool.maps().memory().set_bound(limits.map_bytes_max);
         pool.pieces().set_bound(limits.pieces_bytes_max);
