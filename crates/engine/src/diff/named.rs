@@ -15,7 +15,7 @@ use crate::{
     EngineError, Result,
     core::{
         diff::Root,
-        fold::{check_runs, flatten},
+        fold::lay,
         map::{Extent, push_merged, run_extent},
     },
     pieces,
@@ -157,11 +157,7 @@ impl State {
         let fetcher = pool.fetcher();
         let indexes = try_join_all(head.tail.iter().map(|segment| fetcher.index(segment.id, Some(segment))));
         let (tail, pieces) = try_join(indexes, pieces::read_all(pool, head)).await?;
-        for index in &tail {
-            check_runs(index.id, &index.runs, blocks)?;
-        }
-        let layers: Vec<_> = tail.iter().map(|index| (index.id, &index.runs[..])).collect();
-        let mut laid = flatten(&layers);
+        let mut laid = lay(tail.iter().map(|index| &**index), blocks)?;
         for (number, piece) in &pieces {
             let mut over = Vec::with_capacity(piece.index.runs.len());
             for run in piece.index.runs.iter().filter(|run| run.sequence > head.covered()) {

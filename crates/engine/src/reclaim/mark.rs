@@ -9,41 +9,33 @@
 //! 131,200 pages and 32,768 segments of a run or two: 8 MiB. Where blocks were overwritten one by one a set takes up to
 //! a bit for each slot of its segment, 32 MiB for a TiB of blocks. What differs between heads comes on top.
 
+mod walk;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use esker_format::{
     Bulk,
-    address::{Address, AddressKind},
     head::{Head, HeadKind},
     ids::{PackId, RunId, SegmentId, VolumeId},
     names,
-    page::{Child, Page, PageRef},
     property::History,
     segment::SegmentIndex,
 };
 use esker_io::{Bug, planted};
 use futures_util::{StreamExt, stream};
 
+use self::walk::Pages;
 use super::quarantine::SetAside;
 use crate::{
     EngineError, Result,
     birth::{Fate, Pin},
-    checkpoint,
-    core::{
-        fold::{Place, check_page},
-        slots::Slots,
-    },
+    core::{slots::Slots, state::State},
     pool::Pool,
     recover::effective,
-    volume::blocks_of,
 };
 
-/// Pages that are read in one go.
-const PAGES_AT_ONCE: usize = 256;
 /// Heads that are read at once.
 const HEADS_AT_ONCE: usize = 16;
-/// Indexes of a tail that are read at once.
-const INDEXES_AT_ONCE: usize = 16;
 
 /// Who wrote a volume's newest head.
 #[derive(Debug, Clone)]
@@ -58,15 +50,48 @@ pub(super) struct Newest {
     strays: Vec<u64>,
 }
 
+impl Newest {
+    fn is_written_by(&self, run: RunId) -> bool {
+        self.run == run && matches!(self.kind, HeadKind::Data | HeadKind::Claim)
+    }
+}
+
 /// What is reached of a segment.
 #[derive(Debug, Default)]
 pub(super) struct Reached {
-    /// The slots.
+    /// The slots that a head shows.
     pub(super) live: Slots,
+    /// Those that older heads name: what their own tails have overwritten is among them, and may be dropped long ago.
+    pub(super) perhaps: Slots,
     /// How many slots it has, where its index was read: it is in a tail.
     pub(super) tail: Option<u32>,
+    /// It is in the tail of an older head, and so all counts that its index names.
+    pub(super) whole: bool,
     /// The newest map of a volume that this run writes names it. A hint: it may be out of date.
     pub(super) open: bool,
+}
+
+impl Reached {
+    /// The slots that stay, as far as the segment has them.
+    pub(super) fn stay(&self) -> Slots {
+        let mut all = self.live.clone();
+        self.perhaps.runs().into_iter().for_each(|(first, count)| all.insert(first, count));
+        all
+    }
+
+    /// How many these are.
+    pub(super) fn count(&self) -> u32 {
+        if self.perhaps.is_empty() { self.live.count() } else { self.stay().count() }
+    }
+}
+
+/// How a head is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// What it shows: it is its volume's newest, or somebody reads it.
+    Newest,
+    /// All that it names.
+    Older,
 }
 
 /// What was reached so far.
@@ -76,8 +101,13 @@ pub(super) struct Mark {
     packs: BTreeSet<PackId>,
     /// What is marked now is the newest map of a volume that this run writes.
     open: bool,
-    /// Pages that were walked.
-    pages: BTreeSet<(PackId, u64)>,
+    /// What is marked now is what a head shows.
+    surely: bool,
+    /// What heads show that were marked so.
+    states: BTreeSet<State>,
+    /// Pages below which all is marked.
+    pages: Pages,
+    pages_read: u64,
     /// Heads that were looked at.
     heads: BTreeSet<(VolumeId, u64)>,
     pub(super) newest: BTreeMap<VolumeId, Newest>,
@@ -143,7 +173,7 @@ impl Mark {
 
     /// Pages that were read.
     pub(super) fn pages(&self) -> u64 {
-        self.pages.len() as u64
+        self.pages_read
     }
 
     /// Looks who wrote the newest head of each volume of which a listed head was not looked at. False when heads came
@@ -177,19 +207,19 @@ impl Mark {
     }
 
     /// Marks what the listed heads reach, as far as it is not marked. All were looked at. The newest heads of what `run`
-    /// writes come first: a page is walked once, and so it is known which segments they name.
+    /// writes come first: a page is walked once, and so it is known which segments they name. Then the newest ones of
+    /// others, so that what a head shows is told from what older ones may only name.
     pub(super) async fn add(&mut self, pool: &Pool, listed: &Listed, run: RunId) -> Result<()> {
-        self.open = true;
-        for (volume, numbers) in listed {
-            let newest = self.newest.get(volume).cloned();
-            let writes = |newest: &Newest| {
-                newest.run == run && matches!(newest.kind, HeadKind::Data | HeadKind::Claim)
-            };
-            if let Some(newest) = newest.filter(|newest| writes(newest) && numbers.contains(&newest.number)) {
-                self.add_volume(pool, *volume, &[newest.number], &newest).await?;
+        for own in [true, false] {
+            self.open = own;
+            for (volume, numbers) in listed {
+                let newest = self.newest.get(volume).filter(|newest| newest.is_written_by(run) == own);
+                let newest = newest.filter(|newest| numbers.contains(&newest.number)).cloned();
+                if let Some(newest) = newest {
+                    self.add_volume(pool, *volume, &[newest.number], &newest).await?;
+                }
             }
         }
-        self.open = false;
         for (volume, numbers) in listed {
             if let Some(newest) = self.newest.get(volume).cloned().filter(|_| self.has_new(*volume, numbers))
             {
@@ -222,8 +252,13 @@ impl Mark {
                 Ok(None) => continue,
                 // Heads live above it: a burial that came when its number was free again, and never was (rule H2).
                 Ok(Some(head)) if head.kind == HeadKind::Deleted => {}
-                Ok(Some(head)) if head.kind == HeadKind::Unborn => self.unborn(pool, &head).await?,
-                Ok(Some(head)) => self.root(pool, &head, &names::head(volume, number)).await?,
+                Ok(Some(head)) => {
+                    let age = if number == newest.number { Age::Newest } else { Age::Older };
+                    match head.kind {
+                        HeadKind::Unborn => self.unborn(pool, &head, age).await?,
+                        _ => self.root(pool, &head, &names::head(volume, number), age).await?,
+                    }
+                }
                 Err(error) => self.pass_over(volume, stopped_by(&names::head(volume, number), error))?,
             }
             self.heads.insert((volume, number));
@@ -234,11 +269,11 @@ impl Mark {
     /// Marks what a volume reaches that was not born, or not when its first head was written. That it cannot be read
     /// stops no round: it never was a root that somebody could rely on (rule R6). What was born is judged by the heads
     /// that say so.
-    async fn unborn(&mut self, pool: &Pool, head: &Head) -> Result<()> {
+    async fn unborn(&mut self, pool: &Pool, head: &Head, age: Age) -> Result<()> {
         if planted(Bug::UnbornNotRoot) {
             return Ok(());
         }
-        match self.root(pool, head, &names::head(head.volume, head.number)).await {
+        match self.root(pool, head, &names::head(head.volume, head.number), age).await {
             Err(error @ EngineError::Damaged { .. }) if !planted(Bug::UnbornNotBuried) => {
                 tracing::warn!(volume = %head.volume, %error, "a fork or snapshot that was never finished");
                 self.bury(pool, head.volume).await
@@ -259,109 +294,14 @@ impl Mark {
         Ok(())
     }
 
-    /// Marks what a head reaches.
-    pub(super) async fn root(&mut self, pool: &Pool, head: &Head, name: &str) -> Result<()> {
+    /// Marks what a head reaches; of an older one, perhaps, more than that.
+    pub(super) async fn root(&mut self, pool: &Pool, head: &Head, name: &str, age: Age) -> Result<()> {
         self.roots += 1;
-        let tail = self.tail(pool, head).await;
-        let pages = match head.root {
-            Some(root) if tail.is_ok() => self.walk(pool, root, blocks_of(head.size_bytes)).await,
-            _ => Ok(()),
+        let outcome = match age {
+            Age::Newest => self.shown(pool, head).await,
+            Age::Older => self.named(pool, head).await,
         };
-        match tail.and(pages) {
-            Err(error) => self.pass_over(head.volume, stopped_by(name, error)),
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// Marks what the tail names: each segment's index is read once.
-    async fn tail(&mut self, pool: &Pool, head: &Head) -> Result<()> {
-        let read = |id: SegmentId| self.segments.get(&id).is_some_and(|reached| reached.tail.is_some());
-        let fresh: Vec<_> = head.tail.iter().filter(|segment| !read(segment.id)).cloned().collect();
-        for segment in &head.tail {
-            let open = self.open;
-            self.segments.entry(segment.id).or_default().open |= open;
-        }
-        let gets = fresh.iter().map(|segment| pool.fetcher().index(segment.id, Some(segment)));
-        let gets: Vec<_> = gets.collect();
-        let mut gets = stream::iter(gets).buffered(INDEXES_AT_ONCE);
-        while let Some(index) = gets.next().await {
-            let index = index?;
-            if !planted(Bug::TailNotCounted) {
-                self.index(&index);
-            }
-        }
-        Ok(())
-    }
-
-    fn index(&mut self, index: &SegmentIndex) {
-        self.segments.entry(index.id).or_default().tail = Some(index.slots);
-        for run in &index.runs {
-            self.slots(run.address(index.id), run.blocks);
-        }
-    }
-
-    /// Marks the slots of consecutive blocks.
-    fn slots(&mut self, first: Address, blocks: u64) {
-        let AddressKind::Segment(id, slot) = first.kind() else { return };
-        let count = u32::try_from(blocks).expect("consecutive blocks lie in one segment");
-        if self.watched.get(&id).is_some_and(|dropped| dropped.touches(slot, count)) {
-            self.revived.insert(id);
-        }
-        let open = self.open;
-        let reached = self.segments.entry(id).or_default();
-        reached.open |= open;
-        if planted(Bug::SharedSlotDead) && !reached.live.overlap(slot, count).is_empty() {
-            reached.live.remove(slot, count);
-            return;
-        }
-        // Rule R5: only added.
-        reached.live.insert(slot, count);
-    }
-
-    async fn walk(&mut self, pool: &Pool, root: PageRef, size_blocks: u64) -> Result<()> {
-        let mut waiting = Vec::new();
-        self.visit(&mut waiting, checkpoint::top(size_blocks), root);
-        while !waiting.is_empty() {
-            // The deepest first: what waits is at most the siblings along a few paths.
-            let batch = waiting.split_off(waiting.len().saturating_sub(PAGES_AT_ONCE));
-            let wanted: Vec<_> = batch
-                .iter()
-                .map(|(place, reference): &(Place, PageRef)| (*reference, place.level, place.index))
-                .collect();
-            let pages = pool.fetcher().pages(&wanted).await?;
-            for ((place, reference), page) in batch.into_iter().zip(pages) {
-                check_page(&page, place, size_blocks).map_err(|message| EngineError::Damaged {
-                    object: format!("{} at {}", names::pack(reference.pack), reference.offset),
-                    message,
-                })?;
-                self.page(&mut waiting, place, &page);
-            }
-        }
-        Ok(())
-    }
-
-    fn page(&mut self, waiting: &mut Vec<(Place, PageRef)>, place: Place, page: &Page) {
-        match page {
-            Page::Leaf(runs) => {
-                for run in runs {
-                    self.slots(run.address, run.blocks.into());
-                }
-            }
-            Page::Inner(children) => {
-                for (child, what) in children {
-                    if let Child::Page(reference) = what {
-                        self.visit(waiting, place.child(*child), *reference);
-                    }
-                }
-            }
-        }
-    }
-
-    fn visit(&mut self, waiting: &mut Vec<(Place, PageRef)>, place: Place, reference: PageRef) {
-        if self.pages.insert((reference.pack, reference.offset)) {
-            self.packs.insert(reference.pack);
-            waiting.push((place, reference));
-        }
+        outcome.or_else(|error| self.pass_over(head.volume, stopped_by(name, error)))
     }
 
     /// Rule R13: a root that cannot be read ends the round, unless its volume was set aside.
@@ -385,60 +325,5 @@ fn stopped_by(root: &str, error: EngineError) -> EngineError {
                  back, delete the volume, or set it aside: esker quarantine VOLUME"
             ),
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use esker_format::{
-        page::LeafRun,
-        segment::{Run, RunKind},
-    };
-
-    use super::*;
-
-    fn id(counter: u32) -> SegmentId {
-        SegmentId { writer: 1, counter }
-    }
-
-    #[test]
-    fn a_tail_counts_what_its_runs_name_here_and_elsewhere() {
-        let run = |lba, blocks, kind| Run { lba, blocks, sequence: 1, kind };
-        let runs = vec![
-            run(0, 4, RunKind::Data { first_slot: 2 }),
-            run(10, 3, RunKind::Reference(Address::segment(id(7), 40))),
-            run(20, 9, RunKind::Zero),
-            run(30, 2, RunKind::Reference(Address::segment(id(1), 9))),
-        ];
-        let index = SegmentIndex {
-            id: id(1),
-            first_sequence: 1,
-            last_sequence: 1,
-            frames: Vec::new(),
-            runs,
-            slots: 11,
-            rewrite: None,
-        };
-        let mut mark = Mark::default();
-        mark.index(&index);
-        let own = &mark.segments[&id(1)];
-        assert_eq!((own.live.runs(), own.tail), (vec![(2, 4), (9, 2)], Some(11)));
-        let other = &mark.segments[&id(7)];
-        assert_eq!((other.live.runs(), other.tail), (vec![(40, 3)], None));
-    }
-
-    /// Rule R5.
-    #[test]
-    fn what_two_leaves_name_is_counted_from_both() {
-        let leaf = |slot, blocks| {
-            Page::Leaf(vec![LeafRun { start: 0, blocks, address: Address::segment(id(1), slot) }])
-        };
-        let (mut mark, place) = (Mark::default(), Place { level: 0, index: 0 });
-        mark.page(&mut Vec::new(), place, &leaf(0, 10));
-        mark.page(&mut Vec::new(), place, &leaf(5, 10));
-        mark.open = true;
-        mark.page(&mut Vec::new(), place, &leaf(5, 1));
-        let reached = &mark.segments[&id(1)];
-        assert_eq!((reached.live.runs(), reached.open), (vec![(0, 15)], true));
     }
 }

@@ -58,7 +58,7 @@ use futures_util::{StreamExt, stream};
 
 pub use super::report::{Class, Options, Report};
 use super::{
-    mark::{Listed, Mark},
+    mark::{Age, Listed, Mark},
     plan::{self, Known, Planned},
     quarantine::listed,
     released, waiting,
@@ -224,7 +224,7 @@ impl Round<'_> {
         for _ in 0..MARKS_MAX {
             in_flight.extend(self.pool.uses().in_flight());
             for head in self.pool.uses().read() {
-                mark.root(self.pool, &head, "a volume that is open here for reading").await?;
+                mark.root(self.pool, &head, "a volume that is open here for reading", Age::Newest).await?;
             }
             let heads = self.heads(mark).await?;
             let all_seen = mark.look(self.pool, &heads).await?;
