@@ -81,6 +81,7 @@ impl NamedState {
     /// [`EngineError::NotFound`] when there is none.
     pub async fn of_volume(pool: &Pool, name: &str, id: VolumeId, number: Option<u64>) -> Result<NamedState> {
         loop {
+            let seen = pool.fetcher().table().number();
             let newest = pool.newest_head(id).await?;
             let last = newest.head.number;
             match newest.head.kind {
@@ -98,7 +99,11 @@ impl NamedState {
                     None => return Err(no_head(name, number)),
                 },
             };
-            let error = match State::of(pool, &head).await {
+            let read = match State::of(pool, &head).await {
+                Ok(state) => pool.is_still_there(&head, seen).await.map(|()| state),
+                Err(error) => Err(error),
+            };
+            let error = match read {
                 Ok(state) => return Ok(Self::new(name, head, state)),
                 Err(error) => error,
             };

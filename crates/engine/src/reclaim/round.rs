@@ -28,7 +28,8 @@
 //!    is and the table does not say that it is in a bundle; a bundle, when the table has a reached segment there.
 //!    A round record condemns the segments that are dead for the first time (rule R3). The local list says for how long
 //!    each was seen dead, in every round without a break (`core::grace`); it is saved before anything is deleted.
-//! 8. Due is what was dead for the grace. A round that wants to delete very much stops and asks.
+//! 8. Due is what was dead for the grace. A round that wants to delete very much stops and asks; what rewrites have
+//!    superseded is not asked about, for that is reclaim's own doing, and comes due all at once.
 //!    Before a bundle goes, a record of the table takes out what is named there, all of it dead, and takes the only number
 //!    that another run could still try, with a rewrite that nobody has heard of (rule G2).
 //! 9. DELETE what is due, a few at once. Whatever is left when the round ends early is due in the next one.
@@ -67,7 +68,7 @@ use crate::{
     EngineError, Result,
     birth::Pin,
     core::{
-        grace::{self, BRAKE_PERCENT},
+        grace,
         heads::Keep,
         slots::Slots,
         victims::Victim,
@@ -169,7 +170,7 @@ impl Round<'_> {
         let mut kept = verdict.waiting.clone();
         kept.extend(&verdict.due);
         self.save(kept, known)?;
-        self.brake(verdict.due.len() as u64, listed.len() as u64)?;
+        self.brake(&verdict.due, &listed)?;
         self.take_out(&verdict.due).await?;
         self.delete_heads(&mark, &mut report).await?;
         let expired = released::expire(self.pool, &mark, self.stop).await;
@@ -310,16 +311,6 @@ impl Round<'_> {
         dead.sort_by_key(|dead| dead.object);
         let world = self.pool.world();
         waiting::save(world, &WaitingList { pool: self.pool.id(), wall_ms: world.clock.wall_ms(), dead })
-    }
-
-    fn brake(&self, due: u64, listed: u64) -> Result<()> {
-        if self.options.force || !grace::brakes(due, listed) {
-            return Ok(());
-        }
-        Err(EngineError::Invalid(format!(
-            "{due} of the pool's {listed} segments and packs are dead, more than {BRAKE_PERCENT} %; nothing was deleted. \
-             If that is right, say so: esker reclaim --force"
-        )))
     }
 
     /// Step 9. Returns what is left.
