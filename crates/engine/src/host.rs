@@ -23,8 +23,9 @@ use esker_io::{
 use crate::{
     EngineError, Result, ahead,
     budget::Budget,
-    commit::{self, Owner},
+    commit::Owner,
     core::map::MapMemory,
+    delete,
     log::LogDirectory,
     pieces::PieceMemory,
     pool::{Pool, describe},
@@ -243,7 +244,7 @@ impl Host {
         let volume = self.find(name).await?;
         let newest = self.pool.newest_head(volume).await?;
         if newest.head.kind != HeadKind::Deleted {
-            commit::delete(&self.pool, volume, self.owner, || false).await?;
+            delete::delete(&self.pool, volume, self.owner, || false).await?;
         }
         if let Some(open) = busy.volume() {
             open.stop(&EngineError::NotFound(format!("{} (it was deleted)", describe(name))));

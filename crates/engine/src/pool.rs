@@ -27,9 +27,9 @@ use crate::{
     EngineError, Result, ahead,
     fetch::Fetcher,
     pieces::PieceMemory,
-    reclaim::Uses,
     table::listed,
     upload::{Settled, after, settle},
+    uses::Uses,
     volume::Maps,
 };
 

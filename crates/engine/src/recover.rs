@@ -119,7 +119,7 @@ pub struct Report {
 
 /// Opens a volume for writing.
 pub async fn open(opening: &Opening) -> Result<Opened> {
-    for _ in 0..commit::claim_tries_max() {
+    for _ in 0..commit::CLAIM_TRIES_MAX {
         let newest = opening.pool.newest_head(opening.volume).await?;
         check_alive(&describe(&opening.name), &newest.head)?;
         if newest.head.kind == HeadKind::Frozen {

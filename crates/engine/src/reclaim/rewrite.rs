@@ -34,7 +34,6 @@ use esker_format::{
 use esker_io::{Bug, planted, sync::Arc};
 
 use super::{
-    InFlight, Sent,
     chains::TableChange,
     mark::Mark,
     round::{Report, Round},
@@ -44,6 +43,7 @@ use crate::{
     core::{slots::Slots, victims::Victim},
     fetch::Part,
     upload,
+    uses::{InFlight, Sent},
 };
 
 /// A bundle is sent before it is larger.

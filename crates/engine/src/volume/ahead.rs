@@ -14,9 +14,8 @@ use esker_io::sync::{
 use super::Volume;
 use crate::{
     Result,
-    ahead::Tally,
     core::ahead::{Detector, STREAMS},
-    fetch::{Fetcher, Part},
+    fetch::{Fetcher, Part, Tally},
 };
 
 /// What is known of a volume's reads.

@@ -23,10 +23,10 @@ use crate::{
     log::Cut,
     pieces::Pieces,
     pool::Pool,
-    reclaim::InFlight,
     seal::{Intake, Move},
     segment_ids::SegmentIds,
     upload,
+    uses::InFlight,
 };
 
 /// Map entries that change under one hold of the guard: well below 100 µs.
