@@ -54,10 +54,10 @@ fn snapshot(lab: &mut Lab) -> Outcome {
     lab.write(0, 30)?;
     lab.run_ms(1_200)?;
     let engine = lab.engine(0);
-    lab.reclaim_as_usual(0, engine.clone(), GRACE_MS)?;
+    lab.reclaim_thoroughly(0, engine.clone(), GRACE_MS)?;
     lab.delete(0, &engine, VOLUME)?.map_err(violation)?;
     for _ in 0..4 {
-        lab.reclaim_as_usual(0, engine.clone(), GRACE_MS)?;
+        lab.reclaim_thoroughly(0, engine.clone(), GRACE_MS)?;
         lab.run_ms(GRACE_MS)?;
     }
     lab.check_mostly_shown()?;
@@ -76,7 +76,7 @@ fn released(lab: &mut Lab) -> Outcome {
     expect_tail(lab.newest_of(VOLUME)?.map_or(0, |head| head.tail.len()))?;
     let engine = lab.bare_engine(0)?;
     for _ in 0..4 {
-        lab.reclaim_as_usual(0, engine.clone(), GRACE_MS)?;
+        lab.reclaim_thoroughly(0, engine.clone(), GRACE_MS)?;
         lab.run_ms(GRACE_MS)?;
     }
     lab.check_mostly_shown()?;
