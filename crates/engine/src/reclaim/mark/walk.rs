@@ -1,18 +1,17 @@
 //! From a head down: what it shows, or all that it names.
 
-use std::collections::BTreeSet;
-
 use esker_format::{
     address::{Address, AddressKind},
     head::Head,
-    ids::{PackId, SegmentId},
+    ids::SegmentId,
     names,
     page::{Child, Page, PageRef},
+    segment::SegmentIndex,
 };
 use esker_io::{Bug, planted, sync::Arc};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{Mark, SegmentIndex};
+use super::Mark;
 use crate::{
     EngineError, Result, checkpoint,
     core::{
@@ -186,9 +185,6 @@ impl Mark {
         }
     }
 }
-
-/// Pages below which all was marked, by pack and place.
-pub(super) type Pages = BTreeSet<(PackId, u64)>;
 
 #[cfg(test)]
 mod tests;

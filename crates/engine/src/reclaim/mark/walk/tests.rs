@@ -1,6 +1,7 @@
 //! What heads show and name, without a store.
 
 use esker_format::{
+    ids::PackId,
     page::LeafRun,
     segment::{Run, RunKind},
 };
