@@ -146,7 +146,11 @@ pub async fn measure(pool: &Pool, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     }
     let sums = walk.sums()?;
     share_out(&mut space, &sums);
-    let lives: BTreeSet<BundleId> = table.bundles_of(|segment| walk.reaches(Bulk::Segment(segment)));
+    let bundles = table.by_bundle();
+    let live = |id: &BundleId| {
+        let inside = bundles.get(id).into_iter().flatten();
+        inside.filter(|entry| walk.reaches(Bulk::Segment(entry.segment))).collect::<Vec<_>>()
+    };
     for (object, bytes) in &listed {
         match object {
             Bulk::Pack(_) if walk.reaches(*object) => space.pages.add(*bytes),
@@ -156,11 +160,9 @@ pub async fn measure(pool: &Pool, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
             {
                 space.index_bytes += bytes - walk.slots_bytes(*id);
             }
-            Bulk::Bundle(id) if lives.contains(id) => {
-                let inside = table.entries().filter(|entry| entry.bundle == *id);
-                let live = inside.filter(|entry| walk.reaches(Bulk::Segment(entry.segment)));
+            Bulk::Bundle(id) if !live(id).is_empty() => {
                 let (mut images, mut slots) = (0, 0);
-                live.for_each(|entry| {
+                live(id).into_iter().for_each(|entry| {
                     images += entry.bytes;
                     slots += walk.slots_bytes(entry.segment);
                 });

@@ -80,6 +80,13 @@ impl Table {
         self.entries.values()
     }
 
+    /// The entries of each bundle, by segment.
+    pub(crate) fn by_bundle(&self) -> BTreeMap<BundleId, Vec<&TableEntry>> {
+        let mut bundles = BTreeMap::<BundleId, Vec<&TableEntry>>::new();
+        self.entries().for_each(|entry| bundles.entry(entry.bundle).or_default().push(entry));
+        bundles
+    }
+
     /// The segments that are not where they were.
     pub(crate) fn moved_since(&self, before: &Table) -> impl Iterator<Item = SegmentId> {
         let new = self.entries.iter().filter(|(id, entry)| before.entries.get(id) != Some(entry));

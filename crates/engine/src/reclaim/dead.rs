@@ -64,14 +64,14 @@ impl Round<'_> {
     pub(super) async fn condemn(&self, dead: &BTreeMap<Bulk, u64>, known: &[Dead]) -> Result<()> {
         let known: BTreeSet<Bulk> = known.iter().map(|dead| dead.object).collect();
         let table = self.table();
-        let mut new = BTreeSet::new();
+        let (bundles, mut new) = (table.by_bundle(), BTreeSet::new());
         for object in dead.keys().filter(|object| !known.contains(object)) {
             match object {
                 // One that is in a bundle now is not dead, only this object is.
                 Bulk::Segment(id) if table.entry(*id).is_none() => drop(new.insert(*id)),
                 Bulk::Segment(_) | Bulk::Pack(_) => {}
                 Bulk::Bundle(id) => {
-                    let inside = table.entries().filter(|entry| entry.bundle == *id);
+                    let inside = bundles.get(id).into_iter().flatten();
                     new.extend(inside.map(|entry| entry.segment));
                 }
             }
