@@ -67,12 +67,7 @@ use super::{
 use crate::{
     EngineError, Result,
     birth::Pin,
-    core::{
-        grace,
-        heads::Keep,
-        slots::Slots,
-        victims::Victim,
-    },
+    core::{grace, heads::Keep, slots::Slots, victims::Victim},
     pool::Pool,
     table::Table,
     volume::Volume,

@@ -170,7 +170,7 @@ fn rounds_name_the_one_before() {
     let bytes = store.bytes(&names::round(140)).unwrap();
     let record = esker_format::RoundRecord::parse(&bytes).unwrap().verify(pool.id(), 140).unwrap();
     let before = store.bytes(&names::round(139)).unwrap();
-    assert_eq!(record.previous.unwrap().hash, Hash::of(&before));
+    assert_eq!(record.place.previous.unwrap().hash, Hash::of(&before));
     assert_eq!(record.suspended[0].segment.counter, 2);
     assert!(store.bytes(&names::round(11)).is_none(), "old ones go");
 }
