@@ -4,7 +4,6 @@ use esker_format::{
     head::Head,
     ids::{PackId, SegmentId},
 };
-use esker_io::{Bug, planted};
 
 /// All that decides what a head shows, but for its pieces: they are in no segment, and hide no more than the head shows.
 /// Up to 600 bytes.
@@ -18,10 +17,7 @@ pub struct State {
 impl State {
     /// That of a head.
     pub fn of(head: &Head) -> State {
-        let mut tail: Vec<SegmentId> = head.tail.iter().map(|segment| segment.id).collect();
-        if planted(Bug::TailIgnoredInMemo) {
-            tail.clear();
-        }
+        let tail = head.tail.iter().map(|segment| segment.id).collect();
         let root = head.root.map(|root| (root.pack, root.offset));
         State { root, size_bytes: head.size_bytes, tail }
     }
