@@ -88,6 +88,10 @@ pub enum Bug {
     SharedSlotDead,
     /// What a tail names and no page does counts as dead.
     TailNotCounted,
+    /// W7: of a tail the oldest segment is taken for the newest, where it is counted.
+    TailBackwards,
+    /// What a head shows is taken for what all heads of the same root show, whatever their tails say.
+    TailIgnoredInMemo,
     /// G2: a bundle that no record names is deleted though a record that names it may be on its way.
     LateRewrite,
     /// G2: a number of the segment table that somebody else took is taken for one's own.

@@ -15,6 +15,7 @@ mod resize;
 mod rewrite;
 mod space;
 mod store;
+mod tails;
 mod weather;
 mod zombies;
 
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(history::all());
     all.extend(space::all());
     all.extend(rewrite::all());
+    all.extend(tails::all());
     all.extend(weather::all());
     all.extend(cache::all());
     all.extend(forks::all());

@@ -255,6 +255,16 @@ fn a_tail_is_not_counted() {
 }
 
 #[test]
+fn w7_a_tail_is_counted_backwards() {
+    caught_by(Bug::TailBackwards, "tail-snapshot", "counts less");
+}
+
+#[test]
+fn what_one_head_shows_is_taken_for_what_another_shows() {
+    caught_by(Bug::TailIgnoredInMemo, "tail-snapshot", "counts less");
+}
+
+#[test]
 fn g2_a_late_record_names_a_bundle_that_is_gone() {
     caught_by(Bug::LateRewrite, "rewrite-late", "cannot be read");
 }
