@@ -1,22 +1,18 @@
 //! Tails full of overwrites, under heads that stay: what they hide comes back, and what they show stays.
 
-use esker_format::property::History;
-
 use super::{
     Scenario, plain,
     reclaim::{GRACE_MS, checkpoint},
     store::few_heads,
 };
-use crate::lab::{Fall, Lab, Outcome, Setup, VOLUME, violation};
+use crate::lab::{Fall, Lab, Outcome, VOLUME, violation};
+
+/// Longer than the history that volumes keep.
+const HISTORY_MS: u64 = 3_700_000;
 
 pub(super) fn all() -> Vec<Scenario> {
-    let short = |name, script| Scenario { setup: short_history, ..plain(name, script) };
-    vec![short("tail-snapshot", snapshot), short("tail-released", released)]
-}
-
-fn short_history() -> Setup {
-    let history = History::of_seconds(1).expect("a second is a history");
-    Setup { history, ..few_heads() }
+    let few = |name, script| Scenario { setup: few_heads, ..plain(name, script) };
+    vec![few("tail-snapshot", snapshot), few("tail-released", released)]
 }
 
 /// Segments over pages, each of which hides most of the one before, and of the pages; the last ones trim some of it.
@@ -67,13 +63,15 @@ fn snapshot(lab: &mut Lab) -> Outcome {
     }
 }
 
-/// A volume that nobody has open. Then it is opened again, and goes on from its rewritten tail.
+/// A volume that nobody has open, until its history is over. Then it is opened again, and goes on from its rewritten tail;
+/// the released head is history, and names in its pages what is dropped.
 fn released(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
     overwrite(lab)?;
     lab.drain()?;
     lab.fall(0, Fall::Kill);
     expect_tail(lab.newest_of(VOLUME)?.map_or(0, |head| head.tail.len()))?;
+    lab.run_ms(HISTORY_MS)?;
     let engine = lab.bare_engine(0)?;
     for _ in 0..4 {
         lab.reclaim_thoroughly(0, engine.clone(), GRACE_MS)?;
@@ -84,6 +82,8 @@ fn released(lab: &mut Lab) -> Outcome {
     lab.open(0)?;
     lab.read_all()?;
     checkpoint(lab, 1)?;
-    lab.reclaim(0, GRACE_MS)?;
+    let engine = lab.engine(0);
+    lab.reclaim_thoroughly(0, engine, GRACE_MS)?;
+    lab.look(0)?;
     lab.read_all()
 }
