@@ -17,8 +17,8 @@
 //!
 //! Memory for a TiB of blocks: 64 MiB for what slots take, 80 bytes a page, so 10 MiB, and 250 bytes for each segment
 //! with its set of slots, 8 MiB. Where blocks were overwritten one by one, a set takes up to a bit for each slot: 32 MiB
-//! more for each volume that holds such slots alone. Besides, the runs of one tail at a time, up to 100 MiB where all
-//! its blocks lie apart, and 600 bytes for each state of a volume with a long tail.
+//! more for each volume that holds such slots alone. Besides, the runs of one tail at a time, about 100 bytes
+//! each and 400 MiB at most, and 600 bytes for each state of a volume with a long tail.
 
 mod shown;
 #[cfg(test)]

@@ -38,9 +38,9 @@
 //! Memory: about 36 bytes a page, and each segment about 120 and its sets of slots. A TiB that is mapped in full has
 //! 131,200 pages and 32,768 segments of a run or two: 10 MiB. Where blocks were overwritten one by one a set takes up to
 //! a bit for each slot of its segment, 32 MiB for a TiB of blocks, and as much again where older heads name what newer
-//! ones hide. What differs between heads comes on top, and up to 600 bytes for each state with a long tail. Of one head at a time
-//! the tail is in memory: up to 300 MiB while 64 segments of 65,536 blocks that lie apart are laid over each other, 30
-//! MiB where blocks do not compress, little where they lie together.
+//! ones hide. What differs between heads comes on top, and up to 600 bytes for each state with a long tail. Of one head at a
+//! time the tail is in memory, about 100 bytes for each run: 50 MiB where its 2 GiB are single blocks that do not compress,
+//! 400 MiB at most.
 
 mod roots;
 mod walk;

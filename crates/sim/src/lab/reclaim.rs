@@ -80,7 +80,11 @@ impl Lab {
         let report = self.wait(round)?.map_err(|error| violation(format!("reclaim fails: {error}")))?;
         self.check_roots()?;
         self.check_counts(&report)?;
-        Ok(report)
+        let verdicts = &report.planned.plan.verdicts;
+        match verdicts.iter().find(|verdict| verdict.reason == Reason::Unreadable) {
+            Some(verdict) => Err(violation(format!("a round cannot make out a segment: {verdict:?}"))),
+            None => Ok(report),
+        }
     }
 
     /// Of the slots that are stored, heads show as many as make a segment full.
