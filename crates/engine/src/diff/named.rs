@@ -8,6 +8,7 @@ use esker_format::{
     ids::{LogPosition, VolumeId},
     segment::RunKind,
 };
+use esker_io::{Bug, planted};
 use futures_util::future::{try_join, try_join_all};
 
 use super::State;
@@ -160,6 +161,7 @@ impl State {
         for index in &tail {
             check_runs(index.id, &index.runs, blocks)?;
         }
+        let tail = if planted(Bug::TailNotCompared) { Vec::new() } else { tail };
         let layers: Vec<_> = tail.iter().map(|index| (index.id, &index.runs[..])).collect();
         let mut laid = flatten(&layers);
         for (number, piece) in &pieces {

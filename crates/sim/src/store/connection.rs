@@ -125,7 +125,7 @@ impl Connection {
         };
         *count += 1;
         let planned = state.plan.take(self.run.host, kind, name);
-        let faults = state.faults;
+        let faults = if state.spared == Some(self.run.host) { Default::default() } else { state.faults };
         let drawn = draw(&faults, kind, &mut state.random);
         let fault = planned.or(drawn);
         let (there, back) = (state.leg(), state.leg());
