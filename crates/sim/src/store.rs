@@ -53,7 +53,7 @@ struct State {
     objects: BTreeMap<String, Object>,
     random: Prng,
     faults: StoreFaults,
-    /// A host that has no faults by chance.
+    /// A host that has no faults by chance, and no outage.
     spared: Option<u32>,
     latency: Latency,
     plan: Plan,
@@ -136,7 +136,7 @@ impl FakeStore {
         self.lock().faults = faults;
     }
 
-    /// Lets one host have no faults by chance.
+    /// Lets one host have no faults by chance, and no outage.
     pub fn spare(&self, host: u32) {
         self.lock().spared = Some(host);
     }

@@ -141,7 +141,9 @@ pub fn look(pair: &Pair, from: &State, to: &State, range: &Range<u64>) -> Look {
     let (older, newer) = (from.side(pair.from, place), to.side(pair.to, place));
     let pages = |side: &Side<'_>| matches!(side.base, Subtree::Page(_));
     let by_place = planted(Bug::PagesComparedByPlace) && pages(&older) && pages(&newer);
-    if (older.base == newer.base || by_place) && clipped(older.laid, start, end).eq(clipped(newer.laid, start, end)) {
+    if (older.base == newer.base || by_place)
+        && clipped(older.laid, start, end).eq(clipped(newer.laid, start, end))
+    {
         return Look::Same;
     }
     let uniform = |side: &Side<'_>| side.laid.is_empty() && !matches!(side.base, Subtree::Page(_));

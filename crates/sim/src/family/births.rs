@@ -31,7 +31,8 @@ impl Family {
             ..Properties::default()
         };
         let (engine, named) = (self.engine(), name.clone());
-        let end = self.attempt("create", async move { engine.create(&named, SIZE_BYTES, properties).await })?;
+        let end =
+            self.attempt("create", async move { engine.create(&named, SIZE_BYTES, properties).await })?;
         self.made(&name, [0; BLOCKS as usize], None, &end)?;
         Ok(About::One(name))
     }
@@ -43,8 +44,7 @@ impl Family {
         let snapshot = self.fresh_name();
         self.began("snapshot", format!("snapshot {name}@{snapshot}"));
         let (engine, of, called) = (self.engine(), name.to_owned(), snapshot.clone());
-        let end =
-            self.attempt("snapshot", async move { engine.snapshot(&of, &called, Vec::new()).await })?;
+        let end = self.attempt("snapshot", async move { engine.snapshot(&of, &called, Vec::new()).await })?;
         let member = self.members.get_mut(name);
         let image = member.image;
         if let End::Done(head) = &end {

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::{
     Family,
-    members::{BLOCKS, Presence, compare, is_snapshot},
+    members::{BLOCKS, Presence, is_snapshot},
     runs::CACHE_BYTES,
     steps::{About, BLOCK},
 };
@@ -31,16 +31,16 @@ impl Family {
 
     fn check_stored(&mut self, names: Vec<String>) -> Outcome {
         for (name, found) in self.read_stored(names)? {
-            let member = self.members.get_mut(&name);
             match found {
                 Ok(found) => {
-                    compare(&name, &member.image, &found)?;
+                    self.members.compare(&name, &found)?;
+                    let member = self.members.get_mut(&name);
                     if member.presence == Presence::Unclear {
                         member.presence = Presence::There;
                     }
                 }
                 Err(EngineError::NotFound(_) | EngineError::Invalid(_))
-                    if member.presence != Presence::There => {}
+                    if self.members.get(&name).presence != Presence::There => {}
                 Err(error) => return Err(violation(format!("{name} cannot be read: {error}"))),
             }
         }

@@ -72,7 +72,8 @@ impl Family {
         let Some((older, newer)) = images else {
             return Err(violation(format!("{from} and {to} are at sequences {:?} (I6)", found.sequences)));
         };
-        let kinds = kinds(&found.changes).map_err(|message| violation(format!("{from} to {to}: {message}")))?;
+        let kinds =
+            kinds(&found.changes).map_err(|message| violation(format!("{from} to {to}: {message}")))?;
         for (lba, kind) in kinds.iter().enumerate() {
             let right = match kind {
                 None => older[lba] == newer[lba],
@@ -93,7 +94,9 @@ impl Family {
     pub(super) fn check_alike(&mut self, source: &str, fork: &str) -> Outcome {
         match self.compared(source, fork)? {
             Ok(Compared { changes, .. }) if changes.is_empty() => Ok(()),
-            Ok(Compared { changes, .. }) => Err(violation(format!("{fork} differs from {source}: {changes:?}"))),
+            Ok(Compared { changes, .. }) => {
+                Err(violation(format!("{fork} differs from {source}: {changes:?}")))
+            }
             Err(error) => Err(violation(format!("{source} and {fork} cannot be compared: {error}"))),
         }
     }
@@ -125,7 +128,9 @@ impl Family {
         let stretches = match end {
             End::Done(stretches) => stretches,
             End::Refused(EngineError::NotFound(_)) if from.contains('#') => return Ok(()),
-            End::Refused(error) => return Err(violation(format!("{name} cannot be compared with {from}: {error}"))),
+            End::Refused(error) => {
+                return Err(violation(format!("{name} cannot be compared with {from}: {error}")));
+            }
             End::Failed | End::Cut => return Ok(()),
         };
         let older = self.image_of(from, 0).expect("of heads and snapshots it is known what they hold");

@@ -7,7 +7,7 @@ use esker_format::names::snapshot_parts;
 
 use super::{
     Family,
-    members::{Presence, compare, is_snapshot, pick},
+    members::{Presence, is_snapshot, pick},
     steps::About,
 };
 use crate::{
@@ -26,6 +26,7 @@ impl Family {
     pub(super) fn end(&mut self) -> Outcome {
         if self.plan.has_faults() || self.plan.cut_ppm > 0 {
             self.machine.store().set_faults(StoreFaults::default());
+            self.machine.store().end_outage();
             self.plan.faults = StoreFaults::default();
             self.plan.cut_ppm = 0;
             self.run_for(LATE)?;
@@ -113,9 +114,11 @@ impl Family {
                 Err(EngineError::NotFound(_) | EngineError::Invalid(_)) => continue,
                 Err(error) => return Err(violation(format!("{name} cannot be read: {error}"))),
             };
-            match images.into_iter().find(|image| compare(&name, image, &found).is_ok()) {
+            match images.into_iter().find(|image| self.members.compare_with(&name, image, &found).is_ok()) {
                 Some(image) => drop(self.members.add(&name, image, Presence::There)),
-                None => return Err(violation(format!("nobody gave the name {name}, or to something else (I9)"))),
+                None => {
+                    return Err(violation(format!("nobody gave the name {name}, or to something else (I9)")));
+                }
             }
         }
         Ok(())
@@ -123,9 +126,10 @@ impl Family {
 
     fn names(&self) -> Outcome<Vec<String>> {
         let world = self.auditor.world();
-        let names = self.answer(self.auditor.spawn("names", async move {
-            esker_engine::pool::Pool::open(world, 0).await?.names().await
-        }))?;
+        let names = self
+            .answer(self.auditor.spawn("names", async move {
+                esker_engine::pool::Pool::open(world, 0).await?.names().await
+            }))?;
         Ok(names.map_err(violation)?.into_iter().map(|named| named.name).collect())
     }
 
@@ -138,7 +142,8 @@ impl Family {
         for name in self.members.open() {
             let volume = self.members.get(&name).volume.clone().expect("it is open");
             let status = volume.status();
-            let bounded = matches!(status.effective.durability, esker_format::property::Durability::Bounded { .. });
+            let bounded =
+                matches!(status.effective.durability, esker_format::property::Durability::Bounded { .. });
             if bounded && status.committed_sequence < status.sequence {
                 return Err(violation(format!("the store lacks writes to {name}: {status:?} (I10)")));
             }

@@ -91,7 +91,10 @@ impl Member {
 
 /// All members, by name.
 #[derive(Default)]
-pub(super) struct Members(BTreeMap<String, Member>);
+pub(super) struct Members {
+    all: BTreeMap<String, Member>,
+    contents: Contents,
+}
 
 impl Members {
     pub(super) fn add(&mut self, name: &str, image: Image, presence: Presence) -> &mut Member {
@@ -105,76 +108,83 @@ impl Members {
             source: None,
             volume: None,
         };
-        let before = self.0.insert(name.to_owned(), member);
+        let before = self.all.insert(name.to_owned(), member);
         assert!(before.is_none(), "a step gives each member a new name");
         self.get_mut(name)
     }
 
     pub(super) fn remove(&mut self, name: &str) {
-        self.0.remove(name);
+        self.all.remove(name);
     }
 
     /// The run that had them open has ended in order, or was killed.
     pub(super) fn closed(&mut self) {
-        self.0.values_mut().for_each(Member::closed);
+        self.all.values_mut().for_each(Member::closed);
     }
 
     /// The host that had them open has lost its power.
     pub(super) fn lost_power(&mut self) {
-        self.0.values_mut().for_each(Member::lost_power);
+        self.all.values_mut().for_each(Member::lost_power);
     }
 
     pub(super) fn get(&self, name: &str) -> &Member {
-        &self.0[name]
+        &self.all[name]
     }
 
     pub(super) fn get_mut(&mut self, name: &str) -> &mut Member {
-        self.0.get_mut(name).expect("a step picks among the members")
+        self.all.get_mut(name).expect("a step picks among the members")
     }
 
     pub(super) fn knows(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.all.contains_key(name)
     }
 
     pub(super) fn count(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     pub(super) fn all(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
+        self.all.keys().cloned().collect()
     }
 
     /// Those of this kind.
     pub(super) fn that_are(&self, presence: Presence) -> Vec<String> {
-        self.0.iter().filter(|(_, member)| member.presence == presence).map(|(name, _)| name.clone()).collect()
+        self.all
+            .iter()
+            .filter(|(_, member)| member.presence == presence)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     pub(super) fn volumes(&self) -> Vec<String> {
-        self.0.keys().filter(|name| !is_snapshot(name)).cloned().collect()
+        self.all.keys().filter(|name| !is_snapshot(name)).cloned().collect()
     }
 
     /// The volumes that are open.
     pub(super) fn open(&self) -> Vec<String> {
-        self.0.iter().filter(|(_, member)| member.volume.is_some()).map(|(name, _)| name.clone()).collect()
+        self.all.iter().filter(|(_, member)| member.volume.is_some()).map(|(name, _)| name.clone()).collect()
     }
 
     /// The snapshots of a volume that are there, without its name.
     pub(super) fn snapshots(&self, volume: &str) -> Vec<String> {
-        let there = self.0.iter().filter(|(_, member)| member.presence == Presence::There);
+        let there = self.all.iter().filter(|(_, member)| member.presence == Presence::There);
         let parts = there.filter_map(|(name, _)| names::snapshot_parts(name));
         parts.filter(|(of, _)| *of == volume).map(|(_, snapshot)| snapshot.to_owned()).collect()
     }
 
     /// A volume was opened, by a run that knows its outcome: it holds one of the images that it may hold.
     pub(super) fn opened(&mut self, name: &str, volume: Arc<Volume>, found: &[u8]) -> Outcome {
+        let mut images = std::mem::take(&mut self.get_mut(name).others);
+        images.push(self.get(name).image);
+        let (mut fit, mut wrong) = (None, None);
+        for image in images.iter().rev() {
+            match self.compare_with(name, image, found) {
+                Ok(()) => fit = fit.or(Some(image)),
+                Err(stop) => wrong = wrong.or(Some(stop)),
+            }
+        }
+        let Some(image) = fit else { return wrong.map_or(Ok(()), Err) };
         let member = self.get_mut(name);
-        let mut images = std::mem::take(&mut member.others);
-        images.push(member.image);
-        let Some(image) = images.iter().rev().find(|image| compare(name, image, found).is_ok()) else {
-            let wrong = compare(name, &member.image, found).err().map(|stop| stop.to_string());
-            let count = images.len();
-            return Err(violation(format!("of {count} images that fit, the last: {}", wrong.unwrap_or_default())));
-        };
         let sequence = volume.last_sequence().0;
         // What was lost is given again (invariant 3).
         member.states.split_off(&(sequence + 1));
@@ -187,8 +197,24 @@ impl Members {
     }
 
     /// Compares what was read of a member with what it must hold.
-    pub(super) fn compare(&self, name: &str, found: &[u8]) -> Outcome {
-        compare(name, &self.0[name].image, found)
+    pub(super) fn compare(&mut self, name: &str, found: &[u8]) -> Outcome {
+        let image = self.all[name].image;
+        self.compare_with(name, &image, found)
+    }
+
+    /// Compares what was read with an image.
+    pub(super) fn compare_with(&mut self, name: &str, image: &Image, found: &[u8]) -> Outcome {
+        for (lba, (write, block)) in (0..).zip(image.iter().zip(found.chunks_exact(BLOCK_BYTES))) {
+            if self.contents.of(lba, *write) != block {
+                let found = match Stamp::read(block) {
+                    Some(stamp) => format!("write {} of block {}", stamp.write, stamp.lba),
+                    None => "no write".to_owned(),
+                };
+                let message = format!("{name}, block {lba}: expected write {write}, found {found} (I4, I8)");
+                return Err(violation(message));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -201,23 +227,18 @@ pub(super) fn pick(random: &mut Prng, among: &[String]) -> Option<String> {
     (!among.is_empty()).then(|| random.pick(among).clone())
 }
 
+/// Blocks that were asked for: each is compared many times.
+#[derive(Default)]
+pub(super) struct Contents(BTreeMap<(u64, u64), Box<[u8; BLOCK_BYTES]>>);
+
+impl Contents {
+    /// The contents of a block.
+    pub(super) fn of(&mut self, lba: u64, write: u64) -> &[u8; BLOCK_BYTES] {
+        self.0.entry((lba, write)).or_insert_with(|| Box::new(contents(lba, write)))
+    }
+}
+
 /// The contents of a block.
 pub(super) fn contents(lba: u64, write: u64) -> [u8; BLOCK_BYTES] {
     if write == 0 { [0; BLOCK_BYTES] } else { Stamp { volume: 1, lba, write, epoch: 0 }.block() }
-}
-
-/// Compares what was read with an image.
-pub(super) fn compare(name: &str, image: &Image, found: &[u8]) -> Outcome {
-    for (lba, (write, block)) in (0..).zip(image.iter().zip(found.chunks_exact(BLOCK_BYTES))) {
-        if contents(lba, *write) != block {
-            let found = match Stamp::read(block) {
-                Some(stamp) => format!("write {} of block {}", stamp.write, stamp.lba),
-                None => "no write".to_owned(),
-            };
-            return Err(violation(format!(
-                "{name}, block {lba}: expected write {write}, found {found} (I4, I8)"
-            )));
-        }
-    }
-    Ok(())
 }

@@ -63,6 +63,7 @@ impl Family {
             75..83 => self.delete_some(),
             83..91 => self.reclaim(),
             91..94 => self.compare_some(volume),
+            94 if self.plan.has_faults() => self.outage(volume),
             94..97 => self.drain().map(|()| About::All),
             _ => {
                 self.fall();
@@ -72,7 +73,8 @@ impl Family {
     }
 
     pub(super) fn write(&mut self, name: &str) -> Outcome<About> {
-        let blocks = self.random.between(1, 6);
+        // Of a segment of many blocks less than a sixteenth may be left (rule G5).
+        let blocks = if self.random.chance(100_000) { BLOCKS - 1 } else { self.random.between(1, 6) };
         let lba = self.random.below(BLOCKS - blocks);
         self.next += 1;
         let write = self.next;
@@ -126,6 +128,15 @@ impl Family {
         let ms = self.random.between(1, 4_000);
         self.began("time", format!("{ms} ms"));
         self.run_for(Duration::from_millis(ms))?;
+        Ok(About::One(name.to_owned()))
+    }
+
+    /// The store is away: for so short that nobody notices, or so long that whoever waits for a name gives up.
+    fn outage(&mut self, name: &str) -> Outcome<About> {
+        let most = *self.random.pick(&[5, 60, 400]);
+        let (after, length) = (self.random.below(2_000), self.random.below(most * 1_000));
+        self.began("outage", format!("the store is away for {length} ms in {after} ms"));
+        self.machine.store().outage(Duration::from_millis(after), Duration::from_millis(length));
         Ok(About::One(name.to_owned()))
     }
 
