@@ -16,13 +16,19 @@ use super::{
     members::{BLOCKS, Presence, contents, pick},
     runs::End,
 };
-use crate::lab::{Outcome, violation};
+use crate::{
+    enumerate::LATE,
+    lab::{Outcome, violation},
+};
 
 pub(super) const BLOCK: u64 = BLOCK_BYTES as u64;
 /// The most members at a time.
 const MEMBERS_MAX: usize = 9;
 /// How long rounds let dead objects be.
 const GRACE: Duration = Duration::from_secs(3);
+/// The same while the store has faults: longer than a request may be late. The second try of a head's PUT can be
+/// later than the head's deletion; then the head is a root again, and what it names has to be there.
+const GRACE_OF_LATE: Duration = Duration::from_secs(LATE.as_secs() + 1);
 /// Everybody is read after so many steps.
 const EVERY: u64 = 4;
 
@@ -169,10 +175,11 @@ impl Family {
 
     pub(super) fn reclaim(&mut self) -> Outcome<About> {
         self.began("reclaim", "reclaim".to_owned());
-        self.run_for(GRACE)?;
+        let grace = if self.plan.has_faults() { GRACE_OF_LATE } else { GRACE };
+        self.run_for(grace)?;
         // Whatever is dead is worth a rewrite here.
         let limits = Limits { start_percent: 101, stop_percent: 101, ..Limits::default() };
-        let options = Options { grace: GRACE, force: true, dry_run: false, gently: false, limits };
+        let options = Options { grace, force: true, dry_run: false, gently: false, limits };
         let engine = self.engine();
         match self.attempt("reclaim", async move { engine.reclaim(options, &|_, _| ()).await })? {
             End::Done(report) => {
