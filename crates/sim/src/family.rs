@@ -8,8 +8,7 @@
 //!
 //! What is read when, byte by byte:
 //! - after each step the member that it was about;
-//! - everybody after each step that deletes, rewinds, reclaims or ends a run, after every fourth step of any other kind,
-//!   and in the end.
+//! - everybody after each step that rewinds, reclaims or ends a run, after every fourth step of any kind, and in the end.
 //!
 //! Volumes are read as their guests do, snapshots as a stranger does who has no cache. Now and then two states are
 //! compared as `esker diff` does, and as an NBD client does.

@@ -80,7 +80,8 @@ impl Family {
 
     pub(super) fn write(&mut self, name: &str) -> Outcome<About> {
         // Of a segment of many blocks less than a sixteenth may be left (rule G5).
-        let blocks = if self.random.chance(100_000) { BLOCKS - 1 } else { self.random.between(1, 6) };
+        let many = self.random.chance(150_000);
+        let blocks = if many { BLOCKS - self.random.between(1, 3) } else { self.random.between(1, 6) };
         let lba = self.random.below(BLOCKS - blocks);
         self.next += 1;
         let write = self.next;
@@ -147,10 +148,9 @@ impl Family {
     }
 
     fn delete_some(&mut self) -> Outcome<About> {
-        if let Some(name) = pick(&mut self.random, &self.members.all()) {
-            self.delete(&name)?;
-        }
-        Ok(About::All)
+        let Some(name) = pick(&mut self.random, &self.members.all()) else { return Ok(About::All) };
+        self.delete(&name)?;
+        Ok(About::One(name))
     }
 
     /// Deletes a member. One that may not be there may come late, so that it is missing now says little.
