@@ -1,7 +1,7 @@
 //! A family of volumes: random writes, snapshots, forks, rewinds, deletions and rounds of reclaim. Parents, snapshots and
 //! siblings never see each other's writes (I8), and reclaim takes nothing that somebody can still read (I7).
 //!
-//! A step may be cut off: the process is killed or the power fails while it runs. In half of the families the store fails
+//! A round may go on while further steps are made. A step may be cut off: the process is killed or the power fails while it runs. In half of the families the store fails
 //! as well, in every way that passes, and late requests arrive. A step that ended without an answer leaves more than one
 //! state that is right: what it makes may be there, what it deletes may be gone, and it is whole or not at all. In the
 //! end faults stop, such steps are done again (I9), everybody is read and deleted, and the store is empty (I10).
@@ -26,7 +26,7 @@ mod steps;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use esker_engine::host::Host as Engine;
+use esker_engine::{EngineError, host::Host as Engine, reclaim::round::Report};
 use esker_format::{
     ids::{AttemptId, PoolId},
     names,
@@ -35,7 +35,7 @@ use esker_format::{
 };
 
 use self::members::{Image, Members};
-use crate::{Config, Host, Machine, Prng, StoreFaults, lab::Outcome};
+use crate::{Config, Host, Machine, Prng, StoreFaults, Task, lab::Outcome};
 
 /// What a seed draws before anything happens. Its `Display` shows all of it.
 #[derive(Debug, Clone)]
@@ -139,6 +139,9 @@ pub fn run(seed: u64, steps: u64) -> Result<Done, Box<Failure>> {
     }
 }
 
+/// What comes of a round.
+type Round = Task<Result<Report, EngineError>>;
+
 /// One family.
 struct Family {
     plan: Plan,
@@ -147,6 +150,8 @@ struct Family {
     /// Reads what is stored, with no cache and no log. The store does not fail it.
     auditor: Host,
     engine: Option<Arc<Engine>>,
+    /// The round of reclaim that goes on beside further steps.
+    round: Option<Round>,
     members: Members,
     /// Snapshots of the state before a rewind that ended without an answer: of which volume, and what they hold.
     kept: Vec<(String, Image)>,
@@ -183,6 +188,7 @@ impl Family {
             host,
             auditor,
             engine: None,
+            round: None,
             members: Members::default(),
             kept: Vec::new(),
             random,

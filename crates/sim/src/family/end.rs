@@ -30,6 +30,7 @@ impl Family {
             self.plan.faults = StoreFaults::default();
             self.plan.cut_ppm = 0;
             self.run_for(LATE)?;
+            self.end_round()?;
             self.again()?;
         }
         self.adopt()?;
@@ -42,7 +43,8 @@ impl Family {
             }
         }
         for _ in 0..3 {
-            self.reclaim()?;
+            self.begin_round()?;
+            self.end_round()?;
         }
         let left =
             ["segments/", "pages/", "bundles/"].map(|prefix| self.machine.store().names(prefix)).concat();

@@ -117,6 +117,14 @@ impl Family {
         F: Future<Output = Result<T, EngineError>> + Send + 'static,
     {
         let task = self.host.spawn(name, work);
+        self.end_of(task)
+    }
+
+    /// Waits for a step's end, or cuts it off.
+    pub(super) fn end_of<T: Send + 'static>(
+        &mut self,
+        task: Task<Result<T, EngineError>>,
+    ) -> Outcome<End<T>> {
         if self.random.chance(self.plan.cut_ppm) {
             let within_ms = *self.random.pick(&CUTS_MS);
             let ms = self.random.below(within_ms);
@@ -140,7 +148,7 @@ impl Family {
     /// The run ends: the process is killed, or the power fails. What was acknowledged is in the log, and what was flushed
     /// is on the disk.
     pub(super) fn fall(&mut self) {
-        self.engine = None;
+        (self.engine, self.round) = (None, None);
         if self.random.chance(self.plan.power_ppm) {
             self.began("power failure", "the power fails".to_owned());
             let survival = match self.random.below(3) {
@@ -159,6 +167,10 @@ impl Family {
 
     /// Ends the run in peace.
     pub(super) fn drain(&mut self) -> Outcome {
+        self.end_round()?;
+        if self.engine.is_none() {
+            return Ok(());
+        }
         self.began("restart", "drain and start again".to_owned());
         let engine = self.engine();
         let left = match self.attempt("drain", async move { Ok(engine.drain().await) })? {

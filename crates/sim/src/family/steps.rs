@@ -17,6 +17,7 @@ use super::{
     runs::End,
 };
 use crate::{
+    Task,
     enumerate::LATE,
     lab::{Outcome, violation},
 };
@@ -48,6 +49,9 @@ impl Family {
             Some(volume) => self.random_step(&volume)?,
             None => self.create()?,
         };
+        if self.round.as_ref().is_some_and(Task::is_done) {
+            self.end_round()?;
+        }
         // The run may have ended while the step was made.
         if self.engine.is_none() {
             self.start()?;
@@ -173,7 +177,17 @@ impl Family {
         Ok(())
     }
 
-    pub(super) fn reclaim(&mut self) -> Outcome<About> {
+    /// A round; in half of the cases further steps are made meanwhile.
+    fn reclaim(&mut self) -> Outcome<About> {
+        self.begin_round()?;
+        if self.random.chance(500_000) { Ok(About::All) } else { self.end_round().map(|()| About::All) }
+    }
+
+    pub(super) fn begin_round(&mut self) -> Outcome {
+        self.end_round()?;
+        if self.engine.is_none() {
+            return Ok(());
+        }
         self.began("reclaim", "reclaim".to_owned());
         let grace = if self.plan.has_faults() { GRACE_OF_LATE } else { GRACE };
         self.run_for(grace)?;
@@ -181,7 +195,15 @@ impl Family {
         let limits = Limits { start_percent: 101, stop_percent: 101, ..Limits::default() };
         let options = Options { grace, force: true, dry_run: false, gently: false, limits };
         let engine = self.engine();
-        match self.attempt("reclaim", async move { engine.reclaim(options, &|_, _| ()).await })? {
+        let round = self.host.spawn("reclaim", async move { engine.reclaim(options, &|_, _| ()).await });
+        self.round = Some(round);
+        Ok(())
+    }
+
+    /// The end of the round that goes on, if there is one. It may be cut off.
+    pub(super) fn end_round(&mut self) -> Outcome {
+        let Some(round) = self.round.take() else { return Ok(()) };
+        match self.end_of(round)? {
             End::Done(report) => {
                 self.done.count("objects deleted", report.deleted.objects);
                 self.done.count("segments rewritten", report.rewritten.objects);
@@ -190,6 +212,6 @@ impl Family {
             End::Refused(error) => return Err(violation(format!("reclaim fails: {error}"))),
             End::Failed | End::Cut => {}
         }
-        Ok(About::All)
+        Ok(())
     }
 }
