@@ -65,10 +65,6 @@ impl Plan {
             power_ppm: *random.pick(&[0, 300_000, 700_000]),
         }
     }
-
-    fn has_faults(&self) -> bool {
-        self.faults != StoreFaults::default()
-    }
 }
 
 impl fmt::Display for Plan {
@@ -155,6 +151,8 @@ struct Family {
     members: Members,
     /// Snapshots of the state before a rewind that ended without an answer: of which volume, and what they hold.
     kept: Vec<(String, Image)>,
+    /// Nothing fails any more, and nothing is cut off.
+    calm: bool,
     random: Prng,
     /// The number of the next write, and of the next name.
     next: u64,
@@ -191,6 +189,7 @@ impl Family {
             round: None,
             members: Members::default(),
             kept: Vec::new(),
+            calm: false,
             random,
             next: 0,
             log: Vec::new(),
@@ -204,6 +203,10 @@ impl Family {
             self.step(step)?;
         }
         self.end()
+    }
+
+    fn has_faults(&self) -> bool {
+        !self.calm && self.plan.faults != StoreFaults::default()
     }
 
     fn began(&mut self, kind: &'static str, step: String) {

@@ -1,5 +1,7 @@
 //! How members come to be, and go back to what they were.
 
+use std::time::Duration;
+
 use esker_engine::{EngineError, host::Target};
 use esker_format::{
     names::snapshot_name,
@@ -43,16 +45,32 @@ impl Family {
         }
         let snapshot = self.fresh_name();
         self.began("snapshot", format!("snapshot {name}@{snapshot}"));
+        let before = self.members.get(name).image;
         let (engine, of, called) = (self.engine(), name.to_owned(), snapshot.clone());
-        let end = self.attempt("snapshot", async move { engine.snapshot(&of, &called, Vec::new()).await })?;
+        let made =
+            self.host.spawn("snapshot", async move { engine.snapshot(&of, &called, Vec::new()).await });
+        // A guest may write meanwhile: the snapshot holds that write or not.
+        if self.random.chance(300_000) {
+            let ms = self.random.below(30);
+            self.run_for(Duration::from_millis(ms))?;
+            if !made.is_done() {
+                self.write(name)?;
+            }
+        }
+        let end = self.end_of(made)?;
         let member = self.members.get_mut(name);
-        let image = member.image;
-        if let End::Done(head) = &end {
+        let after = member.image;
+        if let End::Done(head) = &end
+            && before == after
+        {
             let source = head.lineage.source.expect("a snapshot has a source");
-            member.points.push((source.head, image));
+            member.points.push((source.head, before));
         }
         let snapshot = snapshot_name(name, &snapshot);
-        self.made(&snapshot, image, Some(name), &end)?;
+        self.made(&snapshot, before, Some(name), &end)?;
+        if before != after {
+            self.members.get_mut(&snapshot).may_hold(after);
+        }
         Ok(About::One(snapshot))
     }
 

@@ -24,13 +24,16 @@ const EVERY: usize = 3;
 impl Family {
     /// Faults stop. What was left unclear is done again; then everything is read, given back and reclaimed.
     pub(super) fn end(&mut self) -> Outcome {
-        if self.plan.has_faults() || self.plan.cut_ppm > 0 {
+        if self.has_faults() || self.plan.cut_ppm > 0 {
             self.machine.store().set_faults(StoreFaults::default());
             self.machine.store().end_outage();
-            self.plan.faults = StoreFaults::default();
-            self.plan.cut_ppm = 0;
             self.run_for(LATE)?;
+            // It may have seen the last of them.
             self.end_round()?;
+            if self.engine.is_none() {
+                self.start()?;
+            }
+            self.calm = true;
             self.again()?;
         }
         self.adopt()?;
@@ -79,7 +82,7 @@ impl Family {
         let same = |source: &String| {
             self.members.knows(source) && {
                 let source = self.members.get(source);
-                source.presence == Presence::There && source.image == member.image
+                source.presence == Presence::There && source.image == member.image && member.is_settled()
             }
         };
         let Some(source) = member.source.clone().filter(same) else {

@@ -32,7 +32,7 @@ pub(super) enum Presence {
 pub(super) struct Member {
     pub(super) presence: Presence,
     pub(super) image: Image,
-    /// What it may hold instead when it is opened next.
+    /// What it may hold instead when it is looked at next.
     others: Vec<Image>,
     /// What it held from some sequence on: of a volume, since it was there.
     states: BTreeMap<u64, Image>,
@@ -62,9 +62,14 @@ impl Member {
         self.flushed = self.last();
     }
 
-    /// It may hold this as well when it is opened next.
+    /// It may hold this as well when it is looked at next.
     pub(super) fn may_hold(&mut self, image: Image) {
         self.others.push(image);
+    }
+
+    /// Whether it is known what it holds.
+    pub(super) fn is_settled(&self) -> bool {
+        self.others.is_empty()
     }
 
     /// What it held at a sequence; `None` where that was before it was opened first.
@@ -174,32 +179,32 @@ impl Members {
 
     /// A volume was opened, by a run that knows its outcome: it holds one of the images that it may hold.
     pub(super) fn opened(&mut self, name: &str, volume: Arc<Volume>, found: &[u8]) -> Outcome {
-        let mut images = std::mem::take(&mut self.get_mut(name).others);
-        images.push(self.get(name).image);
-        let (mut fit, mut wrong) = (None, None);
-        for image in images.iter().rev() {
-            match self.compare_with(name, image, found) {
-                Ok(()) => fit = fit.or(Some(image)),
-                Err(stop) => wrong = wrong.or(Some(stop)),
-            }
-        }
-        let Some(image) = fit else { return wrong.map_or(Ok(()), Err) };
+        self.compare(name, found)?;
         let member = self.get_mut(name);
         let sequence = volume.last_sequence().0;
         // What was lost is given again (invariant 3).
         member.states.split_off(&(sequence + 1));
-        member.states.insert(sequence, *image);
-        member.image = *image;
+        member.states.insert(sequence, member.image);
         member.presence = Presence::There;
-        member.flushed = sequence;
+        if member.volume.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &volume)) {
+            // An opening syncs what it replays.
+            member.flushed = sequence;
+        }
         member.volume = Some(volume);
         Ok(())
     }
 
-    /// Compares what was read of a member with what it must hold.
+    /// Compares what was read of a member with what it must hold. If it may hold several images, it is settled now.
     pub(super) fn compare(&mut self, name: &str, found: &[u8]) -> Outcome {
-        let image = self.all[name].image;
-        self.compare_with(name, &image, found)
+        let image = self.get(name).image;
+        let mut outcome = self.compare_with(name, &image, found);
+        for image in std::mem::take(&mut self.get_mut(name).others) {
+            if outcome.is_err() && self.compare_with(name, &image, found).is_ok() {
+                self.get_mut(name).image = image;
+                outcome = Ok(());
+            }
+        }
+        outcome
     }
 
     /// Compares what was read with an image.

@@ -101,7 +101,7 @@ impl Family {
 
     /// Whether the store's faults explain an error.
     pub(super) fn is_passing(&self, error: &EngineError) -> bool {
-        self.plan.has_faults() && matches!(error, EngineError::Store(_) | EngineError::Unknown { .. })
+        self.has_faults() && matches!(error, EngineError::Store(_) | EngineError::Unknown { .. })
     }
 
     /// Runs until a task has ended, whose host does not fall.
@@ -125,7 +125,7 @@ impl Family {
         &mut self,
         task: Task<Result<T, EngineError>>,
     ) -> Outcome<End<T>> {
-        if self.random.chance(self.plan.cut_ppm) {
+        if !self.calm && self.random.chance(self.plan.cut_ppm) {
             let within_ms = *self.random.pick(&CUTS_MS);
             let ms = self.random.below(within_ms);
             self.run_for(Duration::from_millis(ms))?;

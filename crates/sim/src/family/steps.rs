@@ -73,7 +73,7 @@ impl Family {
             75..83 => self.delete_some(),
             83..91 => self.reclaim(),
             91..94 => self.compare_some(volume),
-            94 if self.plan.has_faults() => self.outage(volume),
+            94 if self.has_faults() => self.outage(volume),
             94..97 => self.drain().map(|()| About::All),
             _ => {
                 self.fall();
@@ -189,7 +189,7 @@ impl Family {
             return Ok(());
         }
         self.began("reclaim", "reclaim".to_owned());
-        let grace = if self.plan.has_faults() { GRACE_OF_LATE } else { GRACE };
+        let grace = if self.has_faults() { GRACE_OF_LATE } else { GRACE };
         self.run_for(grace)?;
         // Whatever is dead is worth a rewrite here.
         let limits = Limits { start_percent: 101, stop_percent: 101, ..Limits::default() };
