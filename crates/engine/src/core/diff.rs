@@ -16,8 +16,6 @@ use esker_format::{
     page::{self, FANOUT, Page, PageRef},
 };
 
-use esker_io::{Bug, planted};
-
 use super::{
     fold::{self, Place, Subtree},
     map::Extent,
@@ -139,11 +137,7 @@ pub fn look(pair: &Pair, from: &State, to: &State, range: &Range<u64>) -> Look {
         return Look::Same;
     }
     let (older, newer) = (from.side(pair.from, place), to.side(pair.to, place));
-    let pages = |side: &Side<'_>| matches!(side.base, Subtree::Page(_));
-    let by_place = planted(Bug::PagesComparedByPlace) && pages(&older) && pages(&newer);
-    if (older.base == newer.base || by_place)
-        && clipped(older.laid, start, end).eq(clipped(newer.laid, start, end))
-    {
+    if older.base == newer.base && clipped(older.laid, start, end).eq(clipped(newer.laid, start, end)) {
         return Look::Same;
     }
     let uniform = |side: &Side<'_>| side.laid.is_empty() && !matches!(side.base, Subtree::Page(_));

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::lab::{Outcome, violation};
 
+/// A name, and what was read under it.
+type Found = (String, Result<Vec<u8>, EngineError>);
+
 impl Family {
     /// Reads members, and compares them with what they must hold.
     pub(super) fn check(&mut self, about: &About) -> Outcome {
@@ -49,10 +52,7 @@ impl Family {
 
     /// Reads what the store has under these names. A pool that was opened just now knows no page and no index: so what
     /// is read is there.
-    pub(super) fn read_stored(
-        &self,
-        names: Vec<String>,
-    ) -> Outcome<Vec<(String, Result<Vec<u8>, EngineError>)>> {
+    pub(super) fn read_stored(&self, names: Vec<String>) -> Outcome<Vec<Found>> {
         let world = self.auditor.world();
         let reading = self.auditor.spawn("audit", async move {
             let pool = Arc::new(Pool::open(world, CACHE_BYTES).await?);

@@ -41,7 +41,7 @@ impl Family {
         self.check(&About::All)?;
         while let Some(name) = pick(&mut self.random, &self.members.all()) {
             self.delete(&name)?;
-            if self.members.count() % EVERY == 0 {
+            if self.members.count().is_multiple_of(EVERY) {
                 self.check(&About::All)?;
             }
         }
