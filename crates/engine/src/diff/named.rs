@@ -8,6 +8,7 @@ use esker_format::{
     ids::{LogPosition, VolumeId},
     segment::RunKind,
 };
+use esker_io::{Bug, planted};
 use futures_util::future::{try_join, try_join_all};
 
 use super::State;
@@ -162,6 +163,7 @@ impl State {
         let fetcher = pool.fetcher();
         let indexes = try_join_all(head.tail.iter().map(|segment| fetcher.index(segment.id, Some(segment))));
         let (tail, pieces) = try_join(indexes, pieces::read_all(pool, head)).await?;
+        let tail = if planted(Bug::TailNotCompared) { Vec::new() } else { tail };
         let mut laid = lay(tail.iter().map(|index| &**index), blocks)?;
         for (number, piece) in &pieces {
             let mut over = Vec::with_capacity(piece.index.runs.len());
