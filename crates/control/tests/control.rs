@@ -99,6 +99,11 @@ impl Daemon for Fake {
         Box::pin(async { Ok(a_volume(name)) })
     }
 
+    fn set(self: Arc<Self>, name: String, request: api::SetProperties) -> Answer<api::Volume> {
+        assert_eq!((request.set["history"].as_str(), request.inherit.contains("on_lag")), ("7d", true));
+        Box::pin(async { Ok(a_volume(name)) })
+    }
+
     fn history(self: Arc<Self>, name: String) -> Answer<api::History> {
         let history = api::Setting { value: "1h".into(), source: api::Source::BuiltIn };
         Box::pin(async { Ok(api::History { name, history, points: Vec::new() }) })

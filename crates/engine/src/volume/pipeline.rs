@@ -9,6 +9,7 @@ mod begin;
 mod piece;
 mod point;
 mod resize;
+mod set;
 
 use std::{
     collections::BTreeMap,
@@ -29,7 +30,7 @@ use esker_io::{
 };
 use futures_util::{FutureExt, Stream, stream::FuturesUnordered};
 
-use self::resize::Resizing;
+use self::{resize::Resizing, set::Setting};
 use super::{
     Committed, StoredMap, Volume, Writer,
     point::Request,
@@ -99,6 +100,7 @@ pub(crate) struct Pipeline {
     commit: Option<BoxFuture<'static, Box<CommitEnd>>>,
     checkpoint: Option<BoxFuture<'static, Result<NewRoot>>>,
     resizing: Option<Resizing>,
+    setting: Option<Setting>,
     /// Points that the newest head has not reached.
     points: Vec<Request>,
     deflate: Option<BoxFuture<'static, ()>>,
@@ -128,6 +130,7 @@ impl Pipeline {
             commit: None,
             checkpoint: None,
             resizing: None,
+            setting: None,
             points: Vec::new(),
             deflate: None,
             prepare: None,
@@ -183,6 +186,7 @@ impl Pipeline {
     fn begin_work(&mut self, writer: &Writer) -> Result<()> {
         let draining = writer.draining.load(Ordering::Acquire);
         self.answer_points(writer);
+        self.begin_set(writer);
         self.begin_resize(writer);
         let full = self.volume.pool.maps().memory().is_full();
         let view = self.begin_seals(writer, draining || self.hurries() || full);
@@ -245,6 +249,7 @@ impl Pipeline {
             // What it holds may leave the map now.
             self.volume.pool.maps().look_again();
         }
+        self.set();
         writer.came_back(released, self.world().clock.monotonic());
         writer.room.notify();
         self.written.push(HeadFacts::of(head));

@@ -87,7 +87,7 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, facts: CutFacts, cut: C
     let id = insist(&volume, || writer.ids.next()).await?;
     let held = Arc::new(volume.pool.uses().hold(Bulk::Segment(id)));
     let header = header(&volume.pool, id);
-    let compression = volume.effective.compression;
+    let compression = volume.effective().compression;
     let cut = if planted(Bug::OverwrittenNotSealed) { without_overwritten(&volume, cut) } else { cut };
     if planted(Bug::ReleasedEarly) {
         writer.log.release(cut.end);
@@ -146,7 +146,7 @@ pub(super) async fn encode_piece(volume: &Volume, cut: &Cut) -> Result<CutPiece>
     let header = header(&volume.pool, TailPiece::id());
     let intake = Intake::of(writer.log.clone(), cut);
     let (first_sequence, last_sequence) = intake.sequences;
-    let sealed = intake.seal(&*volume.pool.world().cpu, header, volume.effective.compression).await?;
+    let sealed = intake.seal(&*volume.pool.world().cpu, header, volume.effective().compression).await?;
     Ok(CutPiece { first_sequence, last_sequence, bytes: sealed.encoded.bytes })
 }
 

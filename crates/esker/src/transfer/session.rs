@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::{Context, bail};
 use esker_control::{
     ApiError, Client, Daemon as _, ErrorKind,
-    api::{CreateVolume, Figures, OpenVolume, ResizeVolume, Volume, VolumeState},
+    api::{CreateVolume, Figures, OpenVolume, ResizeVolume, SetProperties, Volume, VolumeState},
 };
 use esker_engine::{host::Host, volume::Limits};
 use esker_format::{head::HeadKind, ids::DirectoryId};
@@ -116,6 +116,17 @@ impl Session {
             Session::Asked { client, .. } => during("resizing", client.resize(name, wanted)).await?,
             Session::Here { daemon, .. } => {
                 during("resizing", daemon.clone().resize(name.to_owned(), *wanted)).await?
+            }
+        };
+        Ok(())
+    }
+
+    /// Changes properties of a volume that is open.
+    pub(crate) async fn set(&self, name: &str, wanted: &SetProperties) -> anyhow::Result<()> {
+        match self {
+            Session::Asked { client, .. } => during("changing", client.set(name, wanted)).await?,
+            Session::Here { daemon, .. } => {
+                during("changing", daemon.clone().set(name.to_owned(), wanted.clone())).await?
             }
         };
         Ok(())

@@ -80,6 +80,8 @@ pub fn next_seal(view: &View, durability: Durability, stored: &Yield) -> Choice 
         return short_of_room(view, age_ms, blocks_max.min(view.lump_blocks()));
     }
     match durability.bound_seconds() {
+        // A FLUSH began to wait under another durability.
+        None if view.flush_waits && view.needs_seal() && view.sealing + view.ready == 0 => seal,
         // Blocks die young: keep them as long as there is room.
         None => Choice::Idle,
         Some(_) if view.backlog_blocks >= blocks_max => seal,

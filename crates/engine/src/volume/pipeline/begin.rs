@@ -30,7 +30,7 @@ impl Pipeline {
             // Before the log is looked at: a write after the look sees it, and wakes us.
             writer.wake_at_once();
             let view = self.view(writer, hurry || self.point_wants_seals(writer));
-            let durability = self.volume.effective.durability;
+            let durability = self.volume.effective().durability;
             let choice = policy::next_seal(&view, durability, &self.stored);
             if let Choice::Seal { blocks_max } = choice {
                 self.begin_seal(writer, blocks_max, view.backlog_blocks);
@@ -133,6 +133,7 @@ impl Pipeline {
         let Some(mut heads) = self.heads.take() else { return };
         self.written.drain(..).for_each(|head| heads.written(head));
         self.heads_known = heads.count();
+        heads.keep_for(self.volume.effective().history);
         let volume = self.volume.clone();
         self.reclaim = Some(Box::pin(async move {
             let outcome = heads.pass(&volume.pool, volume.id).await;
@@ -217,7 +218,7 @@ impl Pipeline {
         if !self.points.is_empty() {
             return false;
         }
-        match policy::next_commit(view, &ready, self.volume.effective.durability) {
+        match policy::next_commit(view, &ready, self.volume.effective().durability) {
             Commit::Now => false,
             Commit::Idle => true,
             Commit::Wait { ms } => {
