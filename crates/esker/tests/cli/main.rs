@@ -12,6 +12,7 @@ mod metrics;
 mod objects;
 mod reclaim;
 mod serving;
+mod settings;
 mod snapshots;
 mod space;
 mod weather;
