@@ -91,7 +91,10 @@ mod tests {
         let after = asked(&[("on_lag", "stall"), ("history", "0s")], &["durability"]).unwrap().over(&before);
         assert_eq!(after, properties(None, Some("off"), Some("stall"), Some("0s")).unwrap());
         let all = asked(&[("durability", "sync")], &["compression", "on_lag", "history"]).unwrap();
-        assert_eq!(all.over(&after), Properties { durability: Some(Durability::Sync), ..Properties::default() });
+        assert_eq!(
+            all.over(&after),
+            Properties { durability: Some(Durability::Sync), ..Properties::default() }
+        );
         assert_eq!((after.on_lag, after.history), (Some(OnLag::Stall), History::of_seconds(0)));
     }
 
@@ -100,7 +103,11 @@ mod tests {
         for (set, inherit, said) in [
             (&[][..], &[][..], "nothing is to be changed"),
             (&[("on-lag", "stall")], &[], "did you mean on_lag?"),
-            (&[("", "sync")], &[], "there is no property \"\": expected durability, compression, on_lag, history"),
+            (
+                &[("", "sync")],
+                &[],
+                "there is no property \"\": expected durability, compression, on_lag, history",
+            ),
             (&[], &["size"], "there is no property \"size\""),
             (&[("history", "1h")], &["history"], "expected one of these"),
             (&[("durability", "bounded(0s)")], &[], "N from 1 to 86400"),

@@ -28,24 +28,36 @@ fn properties_change_while_the_volume_is_served_and_stay() {
     assert!(figure(&bench, "committed_sequence").as_u64() < figure(&bench, "sequence").as_u64());
     // What is promised is true when the command returns.
     let text = bench.ok(&["volume", "set", "demo", "durability=sync", "history=7d", "on_lag=stall"]);
-    assert!(text.starts_with("demo: durability=sync (from: volume), compression=lz4 (from: built-in)"), "{text}");
+    assert!(
+        text.starts_with("demo: durability=sync (from: volume), compression=lz4 (from: built-in)"),
+        "{text}"
+    );
     assert_eq!(figure(&bench, "committed_sequence"), figure(&bench, "sequence"));
     assert_eq!(figure(&bench, "durability"), "sync");
     bench.write("demo", 2, "1M", "64K");
-    assert_eq!(figure(&bench, "committed_sequence"), figure(&bench, "sequence"), "a FLUSH waits for the store");
+    assert_eq!(
+        figure(&bench, "committed_sequence"),
+        figure(&bench, "sequence"),
+        "a FLUSH waits for the store"
+    );
     let shown = bench.json(&["volume", "set", "demo", "on_lag-", "compression=zstd:3"]);
     assert_eq!(shown["stored"]["on_lag"]["source"], "built-in");
     daemon.kill();
-    for (key, value, source) in
-        [("durability", "sync", "volume"), ("compression", "zstd:3", "volume"), ("on_lag", "alarm", "built-in")]
-    {
+    for (key, value, source) in [
+        ("durability", "sync", "volume"),
+        ("compression", "zstd:3", "volume"),
+        ("on_lag", "alarm", "built-in"),
+    ] {
         assert_eq!(stored(&bench, "demo", key), pair(value, source));
     }
     // Without a daemon, as a resize does.
     bench.ok(&["volume", "set", "demo", "durability-", "history=0s"]);
     assert_eq!(stored(&bench, "demo", "durability"), pair("bounded(5s)", "built-in"));
     let daemon = bench.serve(&[]);
-    assert_eq!((figure(&bench, "durability"), figure(&bench, "history")), ("bounded(5s)".into(), "0s".into()));
+    assert_eq!(
+        (figure(&bench, "durability"), figure(&bench, "history")),
+        ("bounded(5s)".into(), "0s".into())
+    );
     bench.read("demo", 1, "0", "1M");
     bench.read("demo", 2, "1M", "64K");
     assert_eq!(daemon.stop(), 0);
@@ -90,7 +102,9 @@ fn those_who_set_at_once_are_all_heard_while_the_volume_is_written() {
             scope.spawn(move || bench.ok(&["volume", "set", "demo", change]));
         }
     });
-    for (key, value) in [("durability", "sync"), ("compression", "off"), ("on_lag", "stall"), ("history", "3d")] {
+    for (key, value) in
+        [("durability", "sync"), ("compression", "off"), ("on_lag", "stall"), ("history", "3d")]
+    {
         assert_eq!(stored(&bench, "demo", key), pair(value, "volume"));
         assert_eq!(figure(&bench, key), value);
     }

@@ -79,7 +79,9 @@ fn sync_ends(lab: &mut Lab) -> Outcome {
     lab.set(durability(Durability::Sync))?;
     for end in [Durability::Ephemeral, Durability::Bounded { seconds: 60 }] {
         lab.write(0, 4)?;
-        lab.machine().store().fail(When::next(Request::Put, "heads/"), StoreFault::Stall(Duration::from_secs(2)));
+        lab.machine()
+            .store()
+            .fail(When::next(Request::Put, "heads/"), StoreFault::Stall(Duration::from_secs(2)));
         // The change takes the chain first: the flush waits behind its head.
         let setting = lab.begin_set(durability(end));
         lab.run_ms(100)?;
@@ -171,7 +173,10 @@ fn takeover(lab: &mut Lab) -> Outcome {
     lab.write(3, 4)?;
     lab.flush()?;
     lab.open(1)?;
-    lab.set(PropertyChange { history: Wish::Set(History::of_seconds(60).unwrap_or_default()), ..bounded(2) })?;
+    lab.set(PropertyChange {
+        history: Wish::Set(History::of_seconds(60).unwrap_or_default()),
+        ..bounded(2)
+    })?;
     lab.write(5, 4)?;
     lab.run_ms(2_500)?;
     lab.expect_stored()?;
