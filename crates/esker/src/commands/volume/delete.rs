@@ -1,14 +1,11 @@
 //! `esker volume delete NAME`
 
-use esker_control::api::Deleted;
-
 use crate::{
     access::{Access, Place},
     catalogue,
     exit::Exit,
     output::{Output, confirm},
-    progress::during,
-    transfer::passing,
+    transfer::delete,
 };
 
 /// Options.
@@ -32,14 +29,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         Access::Pool(pool) => catalogue::volume(pool, &args.name).await?,
     };
     confirm(args.yes, &format!("Volume {} ({}) and all its data will be gone.", volume.name, volume.id))?;
-    let deleted = match access {
-        Access::Daemon(client) => during("deleting", client.delete(&args.name)).await?,
-        Access::Pool(pool) => {
-            // Its claim says that the volume is deleted.
-            during("deleting", passing(pool).delete(&args.name)).await?;
-            Deleted { deleted: args.name.clone() }
-        }
-    };
+    let deleted = delete(access, &args.name).await?;
     args.output.print(&deleted, || format!("deleted {}", deleted.deleted))?;
     Ok(Exit::Done)
 }
