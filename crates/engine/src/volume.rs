@@ -32,7 +32,7 @@ pub(crate) use pipeline::{Pipeline, Start as PipelineStart};
 pub use point::Point;
 pub use read::{ExtentState, ReadStep};
 pub use set::{PropertyChange, Wish};
-pub(crate) use stages::seal_pieces;
+pub(crate) use stages::{Done, seal_pieces};
 pub use status::{Status, VolumeStatus};
 pub use stored::Effective;
 pub(crate) use stored::{Identity, StoredMap};

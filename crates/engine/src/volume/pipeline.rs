@@ -34,7 +34,7 @@ use self::{resize::Resizing, set::Setting};
 use super::{
     Committed, StoredMap, Volume, Writer,
     point::Request,
-    stages::{Done, deflate},
+    stages::{Done, Taken, deflate, seal_and_upload},
 };
 use crate::{
     EngineError, Result,
@@ -46,7 +46,7 @@ use crate::{
 /// What one round of the loop waits for.
 enum Happened {
     Woken,
-    Sealed(Result<Done>),
+    Sealed(Result<(Done, Taken)>),
     Committed(Box<CommitEnd>),
     Checkpointed(Result<NewRoot>),
     Prepared(Result<()>),
@@ -75,8 +75,8 @@ pub(crate) struct Start {
     pub(crate) heads: reclaim::Heads,
     /// The indexes of the tail's segments, in its order.
     pub(crate) tail: Vec<Arc<SegmentIndex>>,
-    /// The segment of the pieces that the volume was opened with: the first to be committed.
-    pub(crate) sealed: Option<Done>,
+    /// The segments of the pieces that the volume was opened with: the first to be committed.
+    pub(crate) sealed: Vec<Done>,
 }
 
 /// The background work of one volume that is open for writing.
@@ -92,9 +92,10 @@ pub(crate) struct Pipeline {
     /// Heads that reclaim was not told of yet.
     written: Vec<HeadFacts>,
     tail: Vec<Arc<SegmentIndex>>,
-    seals: FuturesUnordered<BoxFuture<'static, Result<Done>>>,
-    next_order: u64,
+    seals: FuturesUnordered<BoxFuture<'static, Result<(Done, Taken)>>>,
+    /// The first sequence that no commit of a segment has taken.
     next_commit: u64,
+    /// What is in the store, by its first sequence.
     ready: BTreeMap<u64, Done>,
     new_root: Option<NewRoot>,
     commit: Option<BoxFuture<'static, Box<CommitEnd>>>,
@@ -117,15 +118,14 @@ impl Pipeline {
         Self {
             volume,
             root_sequence: start.chain.newest().root_sequence,
+            next_commit: start.chain.newest().covered() + 1,
             chain: Some(start.chain),
             heads_known: start.heads.count(),
             heads: Some(start.heads),
             written: Vec::new(),
             tail: start.tail,
             seals: FuturesUnordered::new(),
-            next_order: start.sealed.iter().len() as u64,
-            next_commit: 0,
-            ready: start.sealed.into_iter().map(|done| (done.facts.order, done)).collect(),
+            ready: start.sealed.into_iter().map(|done| (done.facts.first_sequence, done)).collect(),
             new_root: None,
             commit: None,
             checkpoint: None,
@@ -210,8 +210,11 @@ impl Pipeline {
         match happened {
             Happened::Woken => {}
             Happened::Sealed(done) => {
-                let done = done?;
-                self.ready.insert(done.facts.order, done);
+                let (done, left) = done?;
+                self.ready.insert(done.facts.first_sequence, done);
+                if !left.cuts.is_empty() {
+                    self.seals.push(Box::pin(seal_and_upload(self.volume.clone(), left)));
+                }
             }
             Happened::Checkpointed(root) => self.new_root = Some(root?),
             Happened::Prepared(outcome) => {

@@ -3,8 +3,8 @@
 use esker_format::{BLOCK_BYTES, chunk::RECORD_ALIGN};
 
 use super::{
-    CRUMB_AGE_MS, CRUMB_BLOCKS, Durability, PIECE_BLOCKS_MAX, SEGMENT_BYTES_TARGET, SEGMENT_SLOTS_MAX, View,
-    brink, large_after_ms, pace,
+    CRUMB_AGE_MS, CRUMB_BLOCKS, Durability, PIECE_BLOCKS_MAX, SEGMENT_BLOCKS_SURE, SEGMENT_BYTES_TARGET,
+    SEGMENT_FRAME_BYTES_MAX, SEGMENT_SLOTS_MAX, View, brink, large_after_ms, pace,
 };
 
 /// What to do now.
@@ -61,6 +61,13 @@ impl Yield {
         let blocks = SEGMENT_BYTES_TARGET as f64 / self.stored_per_block.max(1.0);
         (blocks as u64).clamp(1_024, SEGMENT_SLOTS_MAX)
     }
+}
+
+/// How many blocks each part takes of a cut of `blocks`, of which `filled` were as much as a segment may be.
+pub fn part_blocks(blocks: u64, filled: u64) -> u64 {
+    // What follows is thought to be like what was seen. Two parts at least, so that it comes to an end.
+    let like_this = filled * SEGMENT_BYTES_TARGET / SEGMENT_FRAME_BYTES_MAX;
+    like_this.max(SEGMENT_BLOCKS_SURE).min(blocks.div_ceil(2))
 }
 
 /// Decides whether to seal.

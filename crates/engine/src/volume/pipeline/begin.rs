@@ -8,7 +8,7 @@ use esker_io::{Bug, planted};
 use super::{
     super::{
         StoredMap, Writer,
-        stages::{CutFacts, Done, STORE_RETRY, apply, seal_and_upload, write_pages},
+        stages::{CutFacts, Done, STORE_RETRY, Taken, apply, seal_and_upload, write_pages},
     },
     CommitEnd, Pipeline,
 };
@@ -51,15 +51,8 @@ impl Pipeline {
 
     fn begin_seal(&mut self, writer: &Writer, blocks_max: u64, backlog_blocks: u64) {
         let cut = writer.log.cut(blocks_max).expect("a backlog was seen, and only this task cuts");
-        let oldest = &cut.records[0];
-        let facts = CutFacts {
-            order: self.next_order,
-            log_bytes: cut.end - oldest.start,
-            oldest_ms: oldest.at_ms,
-            full: backlog_blocks >= blocks_max,
-        };
-        self.next_order += 1;
-        self.seals.push(Box::pin(seal_and_upload(self.volume.clone(), facts, cut)));
+        let taken = Taken { cuts: [cut].into(), full: backlog_blocks >= blocks_max };
+        self.seals.push(Box::pin(seal_and_upload(self.volume.clone(), taken)));
     }
 
     /// Sets the timer; it is set anew in each round, and the first time counts.
@@ -173,7 +166,7 @@ impl Pipeline {
                 break;
             }
             let next = next.remove();
-            self.next_commit += 1;
+            self.next_commit = next.index.last_sequence + 1;
             done.push(next);
         }
         let nothing_left = self.seals.is_empty() && self.ready.is_empty() && self.checkpoint.is_none();
@@ -230,8 +223,13 @@ impl Pipeline {
 
     /// The seals that could be committed now.
     fn ready_in_order(&self) -> Option<Ready> {
-        let run: Vec<&CutFacts> =
-            (self.next_commit..).map_while(|order| self.ready.get(&order)).map(|done| &done.facts).collect();
+        let mut next = self.next_commit;
+        let follows = || {
+            let done = self.ready.get(&next)?;
+            next = done.index.last_sequence + 1;
+            Some(&done.facts)
+        };
+        let run: Vec<&CutFacts> = std::iter::from_fn(follows).collect();
         let (first, last) = (run.first()?, run.last()?);
         Some(Ready {
             segments: run.len(),
