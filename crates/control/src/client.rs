@@ -214,7 +214,10 @@ impl Client {
     }
 
     fn broken(&self, why: &dyn std::fmt::Display) -> ApiError {
-        let message = format!("the exchange with the daemon at {} failed: {why}", self.path.display());
+        let message = format!(
+            "the exchange with the daemon at {} failed: {why}; what was asked for may be done or not",
+            self.path.display()
+        );
         ApiError::new(ErrorKind::Internal, message)
     }
 }

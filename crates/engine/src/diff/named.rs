@@ -19,7 +19,7 @@ use crate::{
         map::{Extent, push_merged, run_extent},
     },
     pieces,
-    pool::Pool,
+    pool::{Pool, describe},
     volume::blocks_of,
 };
 
@@ -70,7 +70,7 @@ impl NamedState {
             }
         };
         let Some(id) = pool.lookup(volume).await? else {
-            return Err(EngineError::NotFound(format!("volume {volume}")));
+            return Err(EngineError::NotFound(describe(volume)));
         };
         Self::of_volume(pool, name, id, number).await
     }
@@ -144,7 +144,8 @@ impl NamedState {
 }
 
 fn no_head(name: &str, number: u64) -> EngineError {
-    EngineError::NotFound(format!("head {number} in the history of {name}"))
+    let of = name.split_once('#').map_or(name, |(of, _)| of);
+    EngineError::NotFound(format!("head {number} in the history of {of}"))
 }
 
 impl State {

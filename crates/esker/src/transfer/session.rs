@@ -173,7 +173,11 @@ impl Session {
         };
         let served = status.volumes.into_iter().find(|served| served.name == name);
         let Some(served) = served else {
-            bail!("the daemon of {} does not serve volume {name}; it was started without it", status.data)
+            bail!(
+                "the daemon of {} does not serve volume {name} now: it was started without it, or something else is done \
+                 with it; esker volume open {name} serves it",
+                status.data
+            )
         };
         match (served.state, served.figures) {
             (

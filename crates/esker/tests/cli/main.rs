@@ -10,6 +10,7 @@ mod images;
 mod log;
 mod metrics;
 mod objects;
+mod odd;
 mod reclaim;
 mod serving;
 mod settings;

@@ -1,5 +1,7 @@
 //! `esker volume delete NAME`
 
+use anyhow::ensure;
+
 use crate::{
     access::{Access, Place},
     catalogue,
@@ -23,6 +25,11 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let name = &args.name;
+    ensure!(
+        !catalogue::is_snapshot(name),
+        "{name:?} is no name of a volume; esker snapshot delete deletes snapshots"
+    );
     let access = args.place.access().await?;
     let volume = match &access {
         Access::Daemon(client) => client.volume(&args.name).await?,

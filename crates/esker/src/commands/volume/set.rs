@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use esker_control::api::{SetProperties, Setting, Volume};
+use esker_format::names;
 
 use crate::{access::Place, catalogue, exit::Exit, output::Output, transfer::Session};
 
@@ -22,6 +23,7 @@ pub(crate) struct Args {
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let name = &args.name;
     let wanted = parse(&args.change)?;
+    names::valid_name(name)?;
     ensure!(
         !catalogue::is_snapshot(name),
         "{name} is a snapshot, which never changes; fork it: esker fork {name} NEW"
