@@ -199,6 +199,11 @@ async fn calls_and_answers() {
     assert_eq!(client.history("here").await.unwrap().history.value, "1h");
     let wanted = api::RewindVolume { to: api::Target::Head(7), new: Some("other".into()) };
     assert_eq!(client.rewind("here", &wanted).await.unwrap_err().kind, ErrorKind::NotFound);
+    let wanted = api::SetProperties {
+        set: [("history".into(), "7d".into())].into(),
+        inherit: ["on_lag".into()].into(),
+    };
+    assert_eq!(client.set("here", &wanted).await.unwrap().name, "here");
     // A bug of the daemon ends one call.
     assert_eq!(client.status().await.unwrap_err().kind, ErrorKind::Internal);
     assert_eq!(client.requests().await.unwrap().puts, 3);

@@ -102,6 +102,8 @@ pub(crate) struct Pipeline {
     checkpoint: Option<BoxFuture<'static, Result<NewRoot>>>,
     resizing: Option<Resizing>,
     setting: Option<Setting>,
+    /// The newest head was made for properties: the next one is for others, if they want one.
+    others_turn: bool,
     /// Points that the newest head has not reached.
     points: Vec<Request>,
     deflate: Option<BoxFuture<'static, ()>>,
@@ -131,6 +133,7 @@ impl Pipeline {
             checkpoint: None,
             resizing: None,
             setting: None,
+            others_turn: false,
             points: Vec::new(),
             deflate: None,
             prepare: None,
@@ -186,7 +189,9 @@ impl Pipeline {
     fn begin_work(&mut self, writer: &Writer) -> Result<()> {
         let draining = writer.draining.load(Ordering::Acquire);
         self.answer_points(writer);
-        self.begin_set(writer);
+        if !self.others_turn {
+            self.begin_set(writer);
+        }
         self.begin_resize(writer);
         let full = self.volume.pool.maps().memory().is_full();
         let view = self.begin_seals(writer, draining || self.hurries() || full);
@@ -202,6 +207,7 @@ impl Pipeline {
         self.begin_reclaim();
         self.begin_commit(writer, &view, draining);
         self.begin_piece(writer, &view);
+        self.begin_set(writer);
         self.watch_lag(writer, &view);
         Ok(())
     }

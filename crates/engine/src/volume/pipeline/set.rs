@@ -46,6 +46,7 @@ impl Pipeline {
 
     /// The commit that was on its way is settled: if it was that of properties, they hold from now on.
     pub(super) fn set(&mut self) {
+        self.others_turn = self.setting.is_some();
         let Some(setting) = self.setting.take() else { return };
         let effective = effective(&setting.properties, &self.volume.pool.record().properties);
         if !planted(Bug::SetNotNoticed) {
