@@ -7,7 +7,11 @@
 //! * the local directory is lost: the versions found are a prefix of the history (no write that is there was
 //!   sent after an answer to one that is missing), and, where writers pause so that the store keeps up, nothing is
 //!   missing whose answer is older than N.
+//!
+//! Where snapshots are asked for ([`album`]), they are made, read, forked, deleted and gone back to all the while, with
+//! rounds of reclaim beside it.
 
+mod album;
 pub(crate) mod writer;
 
 use std::{
@@ -16,9 +20,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::daemon::Daemon;
+use album::Album;
 use writer::{History, Random, Target, Writer, join, verify_answered};
 
 const WRITERS: u64 = 4;
@@ -44,6 +49,8 @@ pub struct Config {
     pub bound_seconds: u32,
     /// How long each writer rests after each batch.
     pub pause: Duration,
+    /// Whether snapshots are made meanwhile.
+    pub snapshots: bool,
     /// Seed of the times and addresses.
     pub seed: u64,
 }
@@ -61,6 +68,14 @@ pub struct Outcome {
     pub lost: u64,
     /// The oldest of them, in milliseconds before the kill.
     pub oldest_lost_ms: u64,
+    /// Snapshots that were compared with what was written when they were made.
+    pub snapshots: u64,
+    /// Of these, snapshots of which the daemon was killed before it said that they are made.
+    pub unanswered: u64,
+    /// How often the volume went back to one.
+    pub rewinds: u64,
+    /// Rounds of reclaim that were asked for and answered.
+    pub reclaims: u64,
 }
 
 /// Runs the rounds in `directory`, which is empty. `progress` gets the rounds done.
@@ -71,18 +86,20 @@ pub fn run(config: &Config, directory: &Path, progress: impl Fn(u32)) -> Result<
     let mut random = Random(config.seed | 1);
     let mut histories = vec![History::default(); AREA_BLOCKS as usize];
     let mut outcome = Outcome::default();
+    let mut album = Album::new(config, directory);
     let mut killed = None;
     for round in 0..config.rounds {
         let daemon = start(config, directory)?;
         let check = Check { config, killed };
-        check.verify(&daemon, &mut histories, &mut outcome).with_context(|| {
+        check.verify(&daemon, &mut album, &mut histories, &mut outcome).with_context(|| {
             format!("round {round} of {} with seed {}: {}", config.rounds, config.seed, daemon.log_tail())
         })?;
         // Some lives are longer than N, or no write could be lost that is older.
         let life = Duration::from_millis(200 + random.below(u64::from(config.bound_seconds) * 1_600));
+        let work = (&mut histories[..], &mut album);
         killed = Some(write_until_killed(
             daemon,
-            &mut histories,
+            work,
             (life, config.pause),
             random.below(u64::MAX),
             &mut outcome,
@@ -94,17 +111,20 @@ pub fn run(config: &Config, directory: &Path, progress: impl Fn(u32)) -> Result<
         progress(outcome.rounds);
     }
     let daemon = start(config, directory)?;
-    Check { config, killed }.verify(&daemon, &mut histories, &mut outcome)?;
+    Check { config, killed }.verify(&daemon, &mut album, &mut histories, &mut outcome)?;
     ensure!(daemon.terminate()? == 0, "the daemon drains and ends with 0");
     Ok(outcome)
 }
 
+const VOLUME: &str = "torture";
+
 fn target(socket: &Path) -> Target<'_> {
-    Target { socket, volume: "torture", number: 0 }
+    Target { socket, volume: VOLUME, number: 0 }
 }
 
 fn start(config: &Config, directory: &Path) -> Result<Daemon> {
-    let mut args = vec!["--volume", "torture=256M"];
+    // What is dead is to go within a run.
+    let mut args = vec!["--volume", "torture=256M", "--grace", "1s"];
     if let Some(pool) = &config.pool {
         args.extend(["--pool", pool]);
     }
@@ -124,7 +144,7 @@ fn create_volume(config: &Config, directory: &Path, bound: &str) -> Result<()> {
     }
     let daemon = Daemon::start(&config.esker, directory, &args, &config.environment)?;
     let created = std::process::Command::new(&config.esker)
-        .args(["volume", "create", "torture", "256M", "--durability", bound, "--data"])
+        .args(["volume", "create", VOLUME, "256M", "--history", "1s", "--durability", bound, "--data"])
         .arg(directory)
         .output()?;
     ensure!(created.status.success(), "volume create: {}", String::from_utf8_lossy(&created.stderr));
@@ -140,7 +160,13 @@ struct Check<'a> {
 
 impl Check<'_> {
     /// Reads the area; checks what is found against the histories, and makes it their base.
-    fn verify(&self, daemon: &Daemon, histories: &mut [History], outcome: &mut Outcome) -> Result<()> {
+    fn verify(
+        &self,
+        daemon: &Daemon,
+        album: &mut Album<'_>,
+        histories: &mut [History],
+        outcome: &mut Outcome,
+    ) -> Result<()> {
         let found = target(&daemon.socket()).versions(AREA_BLOCKS)?;
         if self.config.lose_local {
             let oldest_missing = verify_prefix(histories, &found, outcome)?;
@@ -150,6 +176,8 @@ impl Check<'_> {
         } else {
             verify_answered(histories, &found)?;
         }
+        album.verify(histories, outcome)?;
+        let found = album.go_back(outcome)?.unwrap_or(found);
         for (history, version) in histories.iter_mut().zip(found) {
             *history = History { base: version, writes: Vec::new() };
         }
@@ -172,45 +200,62 @@ impl Check<'_> {
     }
 }
 
-/// No write that is there was sent after the answer to one that is missing. Returns when the oldest missing
-/// one was answered.
-fn verify_prefix(histories: &[History], found: &[u64], outcome: &mut Outcome) -> Result<Option<Instant>> {
-    let mut newest_there: Option<(Instant, usize)> = None;
-    let mut oldest_missing: Option<(Instant, usize)> = None;
-    for (lba, (history, version)) in histories.iter().zip(found).enumerate() {
-        let there = version
-            .checked_sub(history.base)
-            .filter(|there| *there <= history.writes.len() as u64)
-            .with_context(|| {
-            format!("block {lba}: found version {version}, expected {} or later", history.base)
-        })?;
-        let (present, missing) = history.writes.split_at(there as usize);
-        if let Some(sent) = present.last() {
-            newest_there = newest_there.max(Some((sent.at, lba)));
-        }
-        for sent in missing {
-            if let Some(answered) = sent.answered {
-                outcome.lost += 1;
-                oldest_missing = Some(oldest_missing.unwrap_or((answered, lba)).min((answered, lba)));
+/// Where the writes that are there end, and those that are missing begin.
+#[derive(Default)]
+struct Seam {
+    /// When the newest that is there was sent, and its block.
+    newest_there: Option<(Instant, usize)>,
+    /// When the oldest was answered that is missing, and its block.
+    oldest_missing: Option<(Instant, usize)>,
+    /// Answered writes that are missing.
+    missing: u64,
+}
+
+impl Seam {
+    /// Checks that no write which is there was sent after the answer to one that is missing.
+    fn of(histories: &[History], found: &[u64]) -> Result<Seam> {
+        let mut seam = Seam::default();
+        for (lba, (history, version)) in histories.iter().zip(found).enumerate() {
+            let there = version
+                .checked_sub(history.base)
+                .filter(|there| *there <= history.writes.len() as u64)
+                .with_context(|| {
+                    format!("block {lba}: found version {version}, expected {} or later", history.base)
+                })?;
+            let (present, missing) = history.writes.split_at(there as usize);
+            if let Some(sent) = present.last() {
+                seam.newest_there = seam.newest_there.max(Some((sent.at, lba)));
+            }
+            for answered in missing.iter().filter_map(|sent| sent.answered) {
+                seam.missing += 1;
+                let oldest = seam.oldest_missing.unwrap_or((answered, lba));
+                seam.oldest_missing = Some(oldest.min((answered, lba)));
             }
         }
+        if let (Some(there), Some(missing)) = (seam.newest_there, seam.oldest_missing) {
+            ensure!(
+                missing.0 >= there.0,
+                "not a prefix: a write of block {} is missing, and one of block {} that was sent {:?} after its answer is there",
+                missing.1,
+                there.1,
+                there.0 - missing.0
+            );
+        }
+        Ok(seam)
     }
-    if let (Some(there), Some(missing)) = (newest_there, oldest_missing) {
-        ensure!(
-            missing.0 >= there.0,
-            "not a prefix: a write of block {} is missing, and one of block {} that was sent {:?} after its answer is there",
-            missing.1,
-            there.1,
-            there.0 - missing.0
-        );
-    }
-    Ok(oldest_missing.map(|(answered, _)| answered))
+}
+
+/// Checks that a prefix was found. Returns when the oldest missing write was answered.
+fn verify_prefix(histories: &[History], found: &[u64], outcome: &mut Outcome) -> Result<Option<Instant>> {
+    let seam = Seam::of(histories, found)?;
+    outcome.lost += seam.missing;
+    Ok(seam.oldest_missing.map(|(answered, _)| answered))
 }
 
 /// Lets the writers run for a while, kills the daemon under them, and returns when that was.
 fn write_until_killed(
     daemon: Daemon,
-    histories: &mut [History],
+    (histories, album): (&mut [History], &mut Album<'_>),
     (life, pause): (Duration, Duration),
     seed: u64,
     outcome: &mut Outcome,
@@ -231,6 +276,8 @@ fn write_until_killed(
                     .spawn(move || Writer::new(target(socket), blocks, seed ^ index as u64)?.run(stop, pause))
             })
             .collect();
+        let stop = &stop;
+        let photographer = scope.spawn(move || album.fill(stop, seed));
         std::thread::sleep(life);
         // From here on a connection may end; the process takes a while to be gone.
         stop.store(true, Ordering::Release);
@@ -239,6 +286,8 @@ fn write_until_killed(
         let (writes, flushes) = join(writers)?;
         outcome.writes += writes;
         outcome.flushes += flushes;
+        let Ok(filled) = photographer.join() else { bail!("the thread that makes snapshots panicked") };
+        outcome.reclaims += filled?;
         Ok(killed)
     })
 }

@@ -9,19 +9,22 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use esker_io::sync::{
-    Event, Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
-    either,
+use esker_io::{
+    BoxFuture,
+    sync::{Event, Mutex, either},
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
-
-use crate::{core::ahead::Seen, pool::Pool, volume::Volume};
 
 /// Ranges that wait at most.
 const RANGES_WAITING_MAX: usize = 64;
 /// Ranges that are fetched at a time.
 const RANGES_AT_ONCE: usize = 4;
+
+/// Who wants blocks before anybody asks for them.
+pub(crate) trait Foresees: Send + Sync {
+    /// Fetches them.
+    fn read_ahead(self: Arc<Self>, blocks: Range<u64>) -> BoxFuture<'static, ()>;
+}
 
 /// Ranges that wait.
 #[derive(Default)]
@@ -32,14 +35,14 @@ pub(crate) struct Line {
 
 #[derive(Default)]
 struct State {
-    ranges: VecDeque<(Weak<Volume>, Range<u64>)>,
+    ranges: VecDeque<(Weak<dyn Foresees>, Range<u64>)>,
     /// Somebody takes them.
     served: bool,
 }
 
 impl Line {
     /// Asks for blocks of a volume.
-    pub(crate) fn ask(&self, volume: Weak<Volume>, blocks: Range<u64>) {
+    pub(crate) fn ask(&self, volume: Weak<dyn Foresees>, blocks: Range<u64>) {
         let mut state = self.state.lock();
         if !state.served {
             return;
@@ -62,16 +65,15 @@ impl Line {
         self.state.lock().served
     }
 
-    fn next(&self) -> Option<(Weak<Volume>, Range<u64>)> {
+    fn next(&self) -> Option<(Weak<dyn Foresees>, Range<u64>)> {
         self.state.lock().ranges.pop_front()
     }
 }
 
 /// Fetches what is asked for until the line is closed.
-pub(crate) fn work(pool: Arc<Pool>) -> impl Future<Output = ()> + Send {
-    pool.ahead().state.lock().served = true;
+pub(crate) fn work(line: Arc<Line>) -> impl Future<Output = ()> + Send {
+    line.state.lock().served = true;
     async move {
-        let line = pool.ahead();
         let mut running = FuturesUnordered::new();
         loop {
             let seen = line.changed.generation();
@@ -92,67 +94,6 @@ pub(crate) fn work(pool: Arc<Pool>) -> impl Future<Output = ()> + Send {
                 // Either way the line is looked at again.
                 let _ = either(running.next(), asked).await;
             }
-        }
-    }
-}
-
-/// Frames read ahead, of all volumes.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) fetched: AtomicU64,
-    pub(crate) used: AtomicU64,
-    pub(crate) wasted: AtomicU64,
-}
-
-/// Frames read ahead of one volume.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    fetched: AtomicU64,
-    used: AtomicU64,
-    totals: Arc<Totals>,
-}
-
-impl Tally {
-    pub(crate) fn new(totals: Arc<Totals>) -> Self {
-        Self { fetched: AtomicU64::new(0), used: AtomicU64::new(0), totals }
-    }
-
-    /// What was seen so far.
-    pub(crate) fn seen(&self) -> Seen {
-        // What was used was fetched before.
-        let used = self.used.load(Ordering::Acquire);
-        Seen { fetched: self.fetched.load(Ordering::Acquire), used }
-    }
-
-    /// A frame has come.
-    pub(crate) fn promise(self: &Arc<Self>) -> Promise {
-        self.fetched.fetch_add(1, Ordering::AcqRel);
-        self.totals.fetched.fetch_add(1, Ordering::Relaxed);
-        Promise { tally: self.clone(), kept: AtomicBool::new(false) }
-    }
-}
-
-/// That a frame which was read ahead will be used.
-#[derive(Debug)]
-pub(crate) struct Promise {
-    tally: Arc<Tally>,
-    kept: AtomicBool,
-}
-
-impl Promise {
-    /// A guest has read the frame.
-    pub(crate) fn keep(&self) {
-        if !self.kept.load(Ordering::Relaxed) && !self.kept.swap(true, Ordering::Relaxed) {
-            self.tally.used.fetch_add(1, Ordering::AcqRel);
-            self.tally.totals.used.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        if !*self.kept.get_mut() {
-            self.tally.totals.wasted.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

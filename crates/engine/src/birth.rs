@@ -45,8 +45,8 @@ use crate::{
     EngineError, Result,
     commit::Owner,
     pool::{Newest, Place, Pool, create},
-    reclaim::{InFlight, Sent},
     upload::Settled,
+    uses::{InFlight, Sent},
 };
 
 pub(crate) use group::points;

@@ -58,11 +58,7 @@ pub async fn fold(
     changes: &[(SegmentId, Arc<SegmentIndex>)],
     writer: &mut PackWriter,
 ) -> Result<Option<PageRef>> {
-    for (id, index) in changes {
-        fold::check_runs(*id, &index.runs, size_blocks)?;
-    }
-    let layers: Vec<_> = changes.iter().map(|(id, index)| (*id, &index.runs[..])).collect();
-    let changes = fold::flatten(&layers);
+    let changes = fold::lay(changes.iter().map(|(_, index)| &**index), size_blocks)?;
     if changes.is_empty() {
         return Ok(old);
     }

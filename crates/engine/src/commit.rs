@@ -33,14 +33,13 @@ use esker_io::{Bug, World, planted};
 
 use crate::{
     EngineError, Result,
-    birth::{Fate, Pin},
     pool::{Newest, Pool},
-    reclaim::{InFlight, Sent},
     upload::{Settled, settle},
+    uses::{InFlight, Sent},
 };
 
-/// How often a claim is tried against others who claim.
-const CLAIM_TRIES_MAX: u32 = 16;
+/// How often [`try_claim`] should be tried against others who claim.
+pub(crate) const CLAIM_TRIES_MAX: u32 = 16;
 /// The highest number of heads of a volume that may exist; at it nothing is committed (rule H8).
 pub const HEADS_MAX: usize = 1_000;
 /// At this number the owner commits no more before old heads are gone, so that others can still claim.
@@ -313,38 +312,12 @@ fn go_back(claim: &mut Head, before: &Head, to: &Head) {
     claim.pieces = Vec::new();
 }
 
-/// Deletes a volume: a claim whose head says so, and stays (rule H6).
-pub async fn delete(pool: &Pool, volume: VolumeId, owner: Owner, give_up: impl Fn() -> bool) -> Result<()> {
-    for _ in 0..CLAIM_TRIES_MAX {
-        let newest = pool.newest_head(volume).await?;
-        if newest.head.kind == HeadKind::Deleted {
-            return Ok(());
-        }
-        if newest.head.kind == HeadKind::Unborn {
-            // Nobody has claimed it. Rule W12: never one member of a group alone.
-            match Pin::of(&newest).bury(pool).await? {
-                Fate::Buried => return Ok(()),
-                Fate::Born => continue,
-            }
-        }
-        if let Claim::Won(_) = try_claim(pool, &newest, owner, Intent::Delete, &give_up).await? {
-            return Ok(());
-        }
-    }
-    Err(contended(volume))
-}
-
 /// The error for a claim that was lost too often.
 pub(crate) fn contended(volume: VolumeId) -> EngineError {
     EngineError::Fenced {
         volume: volume.to_string(),
         reason: format!("{CLAIM_TRIES_MAX} claims in a row were lost to another host; stop one of them"),
     }
-}
-
-/// How often [`try_claim`] should be tried.
-pub(crate) const fn claim_tries_max() -> u32 {
-    CLAIM_TRIES_MAX
 }
 
 fn encode(head: &Head) -> (Bytes, Hash) {

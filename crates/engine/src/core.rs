@@ -11,4 +11,5 @@ pub mod map;
 pub mod policy;
 pub mod slots;
 pub mod space;
+pub mod state;
 pub mod victims;

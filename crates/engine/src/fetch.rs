@@ -15,6 +15,7 @@ mod kept;
 mod page;
 mod plan;
 mod source;
+mod tally;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -33,10 +34,10 @@ use esker_io::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use plan::Part;
+pub(crate) use tally::Tally;
 
 use crate::{
     EngineError, Result,
-    ahead::{Promise, Totals},
     cache::{Cache, DiskCache, DiskUsage, Footprint},
     permits::Permits,
     table::Table,
@@ -47,6 +48,7 @@ use index::Opened;
 use page::{CachedPage, PageKey};
 use plan::FrameKey;
 use source::{Source, said};
+use tally::{Promise, Totals};
 
 /// The most bytes that one GET asks for.
 pub const GET_BYTES_MAX: u64 = 1 << 20;

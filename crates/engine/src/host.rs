@@ -24,8 +24,9 @@ use esker_io::{
 use crate::{
     EngineError, Result, ahead,
     budget::Budget,
-    commit::{self, Owner},
+    commit::Owner,
     core::map::MapMemory,
+    delete,
     log::LogDirectory,
     pieces::PieceMemory,
     pool::{Pool, describe},
@@ -74,7 +75,7 @@ impl Host {
         let run = RunId(pool.world().random.id());
         let ids = Arc::new(SegmentIds::new(pool.clone(), run));
         let volumes = Mutex::new(BTreeMap::new());
-        spawn(Box::pin(ahead::work(pool.clone())));
+        spawn(Box::pin(ahead::work(pool.ahead().clone())));
         let budget = Arc::new(Budget::new(limits.daemon_dirty_bytes_max));
         pool.maps().memory().set_bound(limits.map_bytes_max);
         pool.pieces().set_bound(limits.pieces_bytes_max);
@@ -258,7 +259,7 @@ impl Host {
         let volume = self.find(name).await?;
         let newest = self.pool.newest_head(volume).await?;
         if newest.head.kind != HeadKind::Deleted {
-            commit::delete(&self.pool, volume, self.owner, || false).await?;
+            delete::delete(&self.pool, volume, self.owner, || false).await?;
         }
         if let Some(open) = busy.volume() {
             open.stop(&EngineError::NotFound(format!("{} (it was deleted)", describe(name))));

@@ -13,6 +13,7 @@ pub mod check;
 pub mod checkpoint;
 pub mod commit;
 pub mod core;
+mod delete;
 pub mod diff;
 pub mod error;
 pub mod fetch;
@@ -32,6 +33,7 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod upload;
+mod uses;
 pub mod volume;
 
 pub use error::{EngineError, Result};

@@ -27,9 +27,9 @@ use crate::{
     EngineError, Result, ahead,
     fetch::Fetcher,
     pieces::PieceMemory,
-    reclaim::Uses,
     table::listed,
     upload::{Settled, after, settle},
+    uses::Uses,
     volume::Maps,
 };
 
@@ -50,7 +50,7 @@ pub struct Pool {
     maps: Arc<Maps>,
     pieces: Arc<PieceMemory>,
     uses: Arc<Uses>,
-    ahead: ahead::Line,
+    ahead: Arc<ahead::Line>,
 }
 
 impl Pool {
@@ -106,7 +106,7 @@ impl Pool {
             maps: Arc::default(),
             pieces: Arc::default(),
             uses: Arc::default(),
-            ahead: ahead::Line::default(),
+            ahead: Arc::default(),
         }
     }
 
@@ -151,7 +151,7 @@ impl Pool {
     }
 
     /// What its volumes want read ahead.
-    pub(crate) fn ahead(&self) -> &ahead::Line {
+    pub(crate) fn ahead(&self) -> &Arc<ahead::Line> {
         &self.ahead
     }
 

@@ -10,7 +10,6 @@ mod released;
 mod report;
 mod rewrite;
 pub mod round;
-mod uses;
 pub(crate) mod waiting;
 
 use std::collections::BTreeMap;
@@ -26,8 +25,6 @@ use crate::{
 };
 
 pub use quarantine::quarantine;
-pub use uses::Uses;
-pub(crate) use uses::{InFlight, Sent};
 
 /// Heads that are read at the same time; each may carry a piece.
 const READS_IN_FLIGHT: usize = 8;

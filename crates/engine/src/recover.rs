@@ -119,7 +119,7 @@ pub struct Report {
 
 /// Opens a volume for writing.
 pub async fn open(opening: &Opening) -> Result<Opened> {
-    for _ in 0..commit::claim_tries_max() {
+    for _ in 0..commit::CLAIM_TRIES_MAX {
         let newest = opening.pool.newest_head(opening.volume).await?;
         check_alive(&describe(&opening.name), &newest.head)?;
         if newest.head.kind == HeadKind::Frozen {
@@ -146,15 +146,21 @@ pub async fn open(opening: &Opening) -> Result<Opened> {
 
 /// Opens a volume's newest committed state for reading. Claims nothing and writes nothing.
 pub async fn open_read_only(pool: Arc<Pool>, name: &str, volume: VolumeId) -> Result<Arc<Volume>> {
+    let mut seen = pool.fetcher().table().number();
     let mut newest = pool.newest_head(volume).await?;
     let mut tries = 1;
     let (mut map, pieces) = loop {
         check_alive(&describe(name), &newest.head)?;
         let read_pieces = Pieces::read(&pool, &newest.head, Reader::Stays);
-        let error = match try_join(committed_map(&pool, &newest.head), read_pieces).await {
+        let read = match try_join(committed_map(&pool, &newest.head), read_pieces).await {
+            Ok(read) => pool.is_still_there(&newest.head, seen).await.map(|()| read),
+            Err(error) => Err(error),
+        };
+        let error = match read {
             Ok(((map, _), pieces)) => break (map, pieces),
             Err(error) => error,
         };
+        seen = pool.fetcher().table().number();
         // Heads go when their pieces are in a segment: then there is a newer one, which says so.
         newest = match pool.newer_head(&newest.head).await? {
             Some(newer) if tries < NEWER_HEADS_MAX => newer,

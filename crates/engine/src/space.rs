@@ -11,14 +11,16 @@
 //! ```
 //! 1. LIST everything; only what is listed here is counted. What is written later is not, though it may be reached.
 //! 2. Note what is in flight, then LIST the heads: as in a round of reclaim.
-//! 3. Walk from all heads of one volume after the other, the newest first ([`walk`]): whose each page and slot is.
+//! 3. Walk from all heads of one volume after the other, the newest first ([`walk`]): whose each page and slot is. Of
+//!    the newest what it shows counts ([`shown`]), of older ones all that they name: as in a round.
 //! 4. Add up. Each byte of step 1 is in one line of the answer.
 //!
 //! Memory for a TiB of blocks: 64 MiB for what slots take, 80 bytes a page, so 10 MiB, and 250 bytes for each segment
 //! with its set of slots, 8 MiB. Where blocks were overwritten one by one, a set takes up to a bit for each slot: 32 MiB
-//! more for each volume that holds such slots alone. Besides, the runs of one tail at a time.
+//! more for each volume that holds such slots alone. Besides, the runs of one tail at a time, up to 100 MiB where all
+//! its blocks lie apart, and 600 bytes for each state of a volume with a long tail.
 
-mod mapped;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -108,6 +110,8 @@ impl Space {
 /// The heads to count from.
 struct Roots {
     newest: Head,
+    /// States that are open here for reading.
+    read: Vec<Head>,
     older: Vec<Head>,
 }
 
@@ -127,13 +131,13 @@ pub async fn measure(pool: &Pool, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     for (volume, numbers) in volumes(pool).await? {
         let Some(roots) = roots(pool, volume, &numbers).await? else { continue };
         let number = space.volumes.len() as u32;
-        let (mapped, referenced_bytes) = walk.volume(number, &roots.newest, &roots.older).await?;
+        let mapped = walk.volume(number, &roots).await?;
         space.volumes.push(VolumeSpace {
             name: names.get(&volume).cloned(),
             volume,
             size_bytes: roots.newest.size_bytes,
-            mapped_bytes: mapped * BLOCK_BYTES as u64,
-            referenced_bytes,
+            mapped_bytes: mapped.blocks * BLOCK_BYTES as u64,
+            referenced_bytes: mapped.bytes,
             // Known when all are walked.
             shared_bytes: 0,
             exclusive_bytes: 0,
@@ -142,7 +146,11 @@ pub async fn measure(pool: &Pool, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
     }
     let sums = walk.sums()?;
     share_out(&mut space, &sums);
-    let lives: BTreeSet<BundleId> = table.bundles_of(|segment| walk.reaches(Bulk::Segment(segment)));
+    let bundles = table.by_bundle();
+    let live = |id: &BundleId| {
+        let inside = bundles.get(id).into_iter().flatten();
+        inside.filter(|entry| walk.reaches(Bulk::Segment(entry.segment))).collect::<Vec<_>>()
+    };
     for (object, bytes) in &listed {
         match object {
             Bulk::Pack(_) if walk.reaches(*object) => space.pages.add(*bytes),
@@ -152,11 +160,9 @@ pub async fn measure(pool: &Pool, progress: &(dyn Fn(u64, u64) + Sync)) -> Resul
             {
                 space.index_bytes += bytes - walk.slots_bytes(*id);
             }
-            Bulk::Bundle(id) if lives.contains(id) => {
-                let inside = table.entries().filter(|entry| entry.bundle == *id);
-                let live = inside.filter(|entry| walk.reaches(Bulk::Segment(entry.segment)));
+            Bulk::Bundle(id) if !live(id).is_empty() => {
                 let (mut images, mut slots) = (0, 0);
-                live.for_each(|entry| {
+                live(id).into_iter().for_each(|entry| {
                     images += entry.bytes;
                     slots += walk.slots_bytes(entry.segment);
                 });
@@ -221,11 +227,12 @@ async fn roots(pool: &Pool, volume: VolumeId, numbers: &[u64]) -> Result<Option<
         None => pool.newest_head(volume).await?,
     };
     let readers = pool.uses().read().into_iter().filter(|head| head.volume == volume);
-    let mut older: Vec<Head> = readers.map(|head| Head::clone(&head)).collect();
+    let (mut read, mut older): (Vec<Head>, _) =
+        (readers.map(|head| Head::clone(&head)).collect(), Vec::new());
     // Rule H6: of a deleted volume nothing is a root.
     if newest.head.kind == HeadKind::Deleted {
-        let reader = older.pop();
-        return Ok(reader.map(|newest| Roots { newest, older }));
+        let reader = read.pop();
+        return Ok(reader.map(|newest| Roots { newest, read, older }));
     }
     let numbers = newest.numbers.iter().rev().filter(|number| **number != newest.head.number);
     let reads: Vec<_> = numbers.map(|number| pool.head(volume, *number)).collect();
@@ -234,7 +241,7 @@ async fn roots(pool: &Pool, volume: VolumeId, numbers: &[u64]) -> Result<Option<
         // One that goes while we look was thinned by its owner.
         older.extend(head?.map(|head| Head { piece: Vec::new(), ..head }));
     }
-    Ok(Some(Roots { newest: newest.head, older }))
+    Ok(Some(Roots { newest: newest.head, read, older }))
 }
 
 /// What each volume has of the sums, which know it by its place.

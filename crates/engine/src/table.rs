@@ -80,6 +80,13 @@ impl Table {
         self.entries.values()
     }
 
+    /// The entries of each bundle, by segment.
+    pub(crate) fn by_bundle(&self) -> BTreeMap<BundleId, Vec<&TableEntry>> {
+        let mut bundles = BTreeMap::<BundleId, Vec<&TableEntry>>::new();
+        self.entries().for_each(|entry| bundles.entry(entry.bundle).or_default().push(entry));
+        bundles
+    }
+
     /// The segments that are not where they were.
     pub(crate) fn moved_since(&self, before: &Table) -> impl Iterator<Item = SegmentId> {
         let new = self.entries.iter().filter(|(id, entry)| before.entries.get(id) != Some(entry));
@@ -102,8 +109,9 @@ impl Table {
             self.entries.remove(segment);
         }
         self.entries.extend(record.entries.iter().map(|entry| (entry.segment, *entry)));
-        let TableRecord { number, base, round, attempt, .. } = *record;
-        self.newest = Some(Newest { number, base, round, link: Link { attempt, hash } });
+        let TableRecord { place, base, round, .. } = *record;
+        let link = Link { attempt: place.attempt, hash };
+        self.newest = Some(Newest { number: place.number, base, round, link });
         self
     }
 
@@ -141,8 +149,9 @@ async fn from_records(fetcher: &Fetcher, pool: PoolId, known: &Table, highest: u
     let between = try_join_all((first..highest).map(|number| record(fetcher, pool, number))).await?;
     let Some(between) = between.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
     for (record, hash) in between.into_iter().chain([(newest, newest_hash)]) {
-        let number = record.number;
-        let chained = record.is_full() || record.previous == table.link() && record.base == table.base();
+        let number = record.place.number;
+        let chained =
+            record.is_full() || record.place.previous == table.link() && record.base == table.base();
         if !chained {
             return Err(EngineError::Damaged {
                 object: names::table(number),

@@ -204,6 +204,43 @@ async fn snapshots_outlive_their_volume_and_are_not_written() {
     assert_eq!((report.live.objects, report.deleted.objects > 0), (0, true), "{report:?}");
 }
 
+/// What the snapshot's tail touches is walked for all forks once, and so is the rest.
+#[tokio::test]
+async fn a_round_walks_no_more_for_many_forks_than_for_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = host(directory.path(), &store(), 1).await;
+    let base = host.create("base", 64 * MIB, properties(Durability::Ephemeral)).await.unwrap();
+    let options = Options {
+        grace: Duration::from_secs(3_600),
+        force: false,
+        dry_run: false,
+        gently: false,
+        limits: Default::default(),
+    };
+    for block in 0..8 {
+        write(&base, block * 2_048, 1);
+    }
+    host.snapshot("base", "folded", Vec::new()).await.unwrap();
+    // A round folds it.
+    host.reclaim(options, &|_, _| ()).await.unwrap();
+    for block in 0..3 {
+        write(&base, block * 2_048, 2);
+        write(&base, block * 2_048 + 1, 2);
+    }
+    let frozen = host.snapshot("base", "one", Vec::new()).await.unwrap();
+    assert!(frozen.root.is_some() && !frozen.tail.is_empty(), "{frozen:?}");
+    let looks = Options { dry_run: true, ..options };
+    let alone = host.reclaim(looks, &|_, _| ()).await.unwrap();
+    assert!(alone.pages > 0, "{alone:?}");
+    for fork in 0..20 {
+        host.fork("base@one", &format!("fork-{fork}")).await.unwrap();
+    }
+    let many = host.reclaim(looks, &|_, _| ()).await.unwrap();
+    assert_eq!((many.pages, many.volumes), (alone.pages, alone.volumes + 20));
+    assert_eq!(many.planned.plan.now, alone.planned.plan.now);
+    base.drain().await.unwrap();
+}
+
 #[tokio::test]
 async fn labels_come_and_go() {
     let directory = tempfile::tempdir().unwrap();

@@ -11,6 +11,7 @@
 pub mod address;
 pub mod bundle;
 pub mod cache;
+pub mod chain;
 pub mod chunk;
 pub mod codec;
 mod envelope;
@@ -38,6 +39,7 @@ mod tests;
 
 pub use address::{Address, AddressKind};
 pub use cache::{CacheCatalogue, CacheEntry, CacheKey, CacheQueue};
+pub use chain::Link;
 pub use chunk::{ChunkHeader, Record, RecordKind};
 pub use codec::Codec;
 pub use error::FormatError;
@@ -55,7 +57,7 @@ pub use pool::PoolRecord;
 pub use property::{Compression, Durability, History, OnLag, Properties};
 pub use quarantine::Quarantine;
 pub use round::{RoundRecord, Suspended};
-pub use table::{Link, TableEntry, TableRecord};
+pub use table::{TableEntry, TableRecord};
 pub use time::Time;
 pub use waiting::{Bulk, Dead, WaitingList};
 pub use writer::WriterRecord;

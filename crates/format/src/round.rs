@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! envelope "ESKRROND" version 1
-//!   pool 16 │ number u64 │ attempt 16 │ run 16 │ written u64, ms since 1970
-//!   the round before: u8 0 of number 1, else u8 1 │ attempt 16 │ hash 32
+//!   pool, number, attempt, run, written, the round before  as in every chain: chain.rs
 //!   condemned u32 │ each: writer u32, counter u32          segments that will be deleted
 //!   suspended u32 │ each: writer u32, counter u32 │ stretches u32 │ { gap v │ slots v }
 //!                                                          segments that will be rewritten, and the slots that are
@@ -12,12 +11,13 @@
 //! A suspended segment gets no new reference before its rewrite is in the segment table (rule G1); then its other slots
 //! may. Both lists ascend. A round adds to those before it and takes nothing back.
 
+use crate::chain::Place;
 use crate::envelope::{self, Kind};
-use crate::error::{ensure, same};
+use crate::error::ensure;
 use crate::segment::{SlotRun, put_slot_runs, slot_runs};
-use crate::table::{previous, put_previous, put_segment, segment, segments};
+use crate::table::{put_segment, segment, segments};
 use crate::wire::{Put, Reader};
-use crate::{AttemptId, FormatError, Link, PoolId, RunId, SegmentId};
+use crate::{FormatError, PoolId, SegmentId};
 
 pub(crate) const KIND: Kind = Kind { what: "round", magic: b"ESKRROND", version: 1 };
 
@@ -35,18 +35,8 @@ pub struct Suspended {
 /// An object under `rounds/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoundRecord {
-    /// The pool.
-    pub pool: PoolId,
-    /// Its number, from 1.
-    pub number: u64,
-    /// Who wrote this object.
-    pub attempt: AttemptId,
-    /// The run that did.
-    pub run: RunId,
-    /// When, in milliseconds since 1970, by the writer's clock.
-    pub written_ms: u64,
-    /// The round before; none of number 1 only.
-    pub previous: Option<Link>,
+    /// Where it stands.
+    pub place: Place,
     /// Segments that will be deleted.
     pub condemned: Vec<SegmentId>,
     /// Segments that will be rewritten.
@@ -61,12 +51,8 @@ impl RoundRecord {
     /// The object's bytes.
     pub fn encode(&self) -> Vec<u8> {
         envelope::wrap(&KIND, |out| {
-            out.put(&self.pool.0);
-            out.put_u64(self.number);
-            out.put(&self.attempt.0);
-            out.put(&self.run.0);
-            out.put_u64(self.written_ms);
-            put_previous(out, self.previous);
+            self.place.put(out);
+            self.place.put_previous(out);
             out.put_u32(u32::try_from(self.condemned.len()).expect("a bounded round"));
             self.condemned.iter().for_each(|segment| put_segment(out, *segment));
             out.put_u32(u32::try_from(self.suspended.len()).expect("a bounded round"));
@@ -80,16 +66,10 @@ impl RoundRecord {
     /// Reads a whole object.
     pub fn parse(bytes: &[u8]) -> Result<UnverifiedRoundRecord, FormatError> {
         let mut from = Reader::new(KIND.what, envelope::unwrap(&KIND, bytes)?);
-        let mut record = RoundRecord {
-            pool: PoolId(from.array("pool")?),
-            number: from.u64("number")?,
-            attempt: AttemptId(from.array("attempt")?),
-            run: RunId(from.array("run")?),
-            written_ms: from.u64("time")?,
-            previous: previous(KIND.what, &mut from)?,
-            condemned: segments(KIND.what, &mut from)?,
-            suspended: Vec::new(),
-        };
+        let mut place = Place::parse(&mut from)?;
+        place.parse_previous(KIND.what, &mut from)?;
+        let mut record =
+            RoundRecord { place, condemned: segments(KIND.what, &mut from)?, suspended: Vec::new() };
         let count = from.count("suspended", SUSPENDED_BYTES_MIN)?;
         record.suspended.reserve_exact(count);
         for _ in 0..count {
@@ -107,10 +87,7 @@ impl UnverifiedRoundRecord {
     /// The round, if it is of this pool and has the number of its object's name.
     pub fn verify(self, pool: PoolId, number: u64) -> Result<RoundRecord, FormatError> {
         let record = self.0;
-        same(KIND.what, "pool", pool, record.pool)?;
-        same(KIND.what, "number", number, record.number)?;
-        let chained = number > 0 && number < u64::MAX && (number == 1) == record.previous.is_none();
-        ensure(chained, KIND.what, "previous", "the round before, none for number 1", number)?;
+        record.place.verify(KIND.what, pool, number)?;
         Ok(record)
     }
 

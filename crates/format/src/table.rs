@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! envelope "ESKRTABL" version 1
-//!   pool 16 │ number u64 │ attempt 16 │ run 16 │ written u64, ms since 1970 │ round u64
+//!   pool, number, attempt, run, written                     as in every chain: chain.rs
+//!   round u64
 //!   base u64: the number of the full record that this one counts from; its own when it is one
-//!   the record before: u8 0 of number 1, else u8 1 │ attempt 16 │ hash 32
+//!   the record before
 //!   entries u32 │ each, 72 bytes: segment: writer u32, counter u32 │ bundle 16 │ offset u64 │ bytes u64 │ index hash 32
 //!   removed u32 │ each: writer u32, counter u32
 //!
@@ -14,11 +15,12 @@
 //! full record, its own entries alone. A segment that the table does not name is in the object that was sealed.
 //! Entries and removed ones ascend by segment, and no segment is in both.
 
+use crate::chain::Place;
 use crate::envelope::{self, Kind};
-use crate::error::{ensure, same};
+use crate::error::ensure;
 use crate::segment::SEGMENT_BYTES_MIN;
 use crate::wire::{Put, Reader};
-use crate::{AttemptId, BundleId, FormatError, Hash, PoolId, RunId, SegmentId};
+use crate::{BundleId, FormatError, Hash, PoolId, SegmentId};
 
 pub(crate) const KIND: Kind = Kind { what: "segment table", magic: b"ESKRTABL", version: 1 };
 
@@ -47,34 +49,15 @@ pub struct TableEntry {
     pub index_hash: Hash,
 }
 
-/// The record that a record follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
-    /// Who wrote it.
-    pub attempt: AttemptId,
-    /// The hash of its bytes.
-    pub hash: Hash,
-}
-
 /// An object under `table/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRecord {
-    /// The pool.
-    pub pool: PoolId,
-    /// Its number in the chain, from 1.
-    pub number: u64,
-    /// Who wrote this object.
-    pub attempt: AttemptId,
-    /// The run that did.
-    pub run: RunId,
-    /// When, in milliseconds since 1970, by the writer's clock.
-    pub written_ms: u64,
+    /// Where it stands.
+    pub place: Place,
     /// The newest round of reclaim that was published before it; 0 for none.
     pub round: u64,
     /// The full record that it counts from.
     pub base: u64,
-    /// The record before; none of number 1 only.
-    pub previous: Option<Link>,
     /// Put in.
     pub entries: Vec<TableEntry>,
     /// Taken out.
@@ -88,20 +71,16 @@ pub struct UnverifiedTableRecord(TableRecord);
 impl TableRecord {
     /// Whether it stands for itself.
     pub fn is_full(&self) -> bool {
-        self.base == self.number
+        self.base == self.place.number
     }
 
     /// The object's bytes.
     pub fn encode(&self) -> Vec<u8> {
         envelope::wrap(&KIND, |out| {
-            out.put(&self.pool.0);
-            out.put_u64(self.number);
-            out.put(&self.attempt.0);
-            out.put(&self.run.0);
-            out.put_u64(self.written_ms);
+            self.place.put(out);
             out.put_u64(self.round);
             out.put_u64(self.base);
-            put_previous(out, self.previous);
+            self.place.put_previous(out);
             out.put_u32(u32::try_from(self.entries.len()).expect("a bounded table"));
             for entry in &self.entries {
                 put_segment(out, entry.segment);
@@ -119,17 +98,13 @@ impl TableRecord {
     pub fn parse(bytes: &[u8]) -> Result<UnverifiedTableRecord, FormatError> {
         let mut from = Reader::new(KIND.what, envelope::unwrap(&KIND, bytes)?);
         let mut record = TableRecord {
-            pool: PoolId(from.array("pool")?),
-            number: from.u64("number")?,
-            attempt: AttemptId(from.array("attempt")?),
-            run: RunId(from.array("run")?),
-            written_ms: from.u64("time")?,
+            place: Place::parse(&mut from)?,
             round: from.u64("round")?,
             base: from.u64("base")?,
-            previous: previous(KIND.what, &mut from)?,
             entries: Vec::new(),
             removed: Vec::new(),
         };
+        record.place.parse_previous(KIND.what, &mut from)?;
         let entries = from.count("entries", ENTRY_BYTES)?;
         record.entries.reserve_exact(entries);
         for _ in 0..entries {
@@ -167,10 +142,7 @@ impl UnverifiedTableRecord {
     /// The record, if it is of this pool and has the number of its object's name.
     pub fn verify(self, pool: PoolId, number: u64) -> Result<TableRecord, FormatError> {
         let record = self.0;
-        same(KIND.what, "pool", pool, record.pool)?;
-        same(KIND.what, "number", number, record.number)?;
-        let chained = number > 0 && number < u64::MAX && (number == 1) == record.previous.is_none();
-        ensure(chained, KIND.what, "previous", "the record before, none for number 1", number)?;
+        record.place.verify(KIND.what, pool, number)?;
         let base = record.base;
         let near = base > 0 && base <= number && number - base <= TABLE_DELTAS_MAX;
         ensure(near, KIND.what, "base", "a number at most 64 below", base)?;
@@ -180,26 +152,6 @@ impl UnverifiedTableRecord {
     /// The record as it was parsed, to look at.
     pub fn peek(&self) -> &TableRecord {
         &self.0
-    }
-}
-
-/// The record before one of a chain: u8 0 where there is none, else u8 1 │ attempt 16 │ hash 32.
-pub(crate) fn put_previous(out: &mut Vec<u8>, previous: Option<Link>) {
-    out.put_u8(u8::from(previous.is_some()));
-    if let Some(previous) = previous {
-        out.put(&previous.attempt.0);
-        out.put(&previous.hash.0);
-    }
-}
-
-pub(crate) fn previous(what: &'static str, from: &mut Reader<'_>) -> Result<Option<Link>, FormatError> {
-    match from.u8("previous")? {
-        0 => Ok(None),
-        1 => Ok(Some(Link {
-            attempt: AttemptId(from.array("previous attempt")?),
-            hash: Hash(from.array("previous hash")?),
-        })),
-        kind => Err(FormatError::newer(what, "previous", "0 or 1", kind)),
     }
 }
 

@@ -2,12 +2,24 @@
 //!
 //! Without the feature `planted` the question is answered by a constant and the branches behind it vanish.
 
-/// A rule that can be broken on purpose. The name says the rule of `docs/protocols.md`, or the habit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Bug {
+macro_rules! bugs {
+    ($($(#[$about:meta])* $bug:ident,)*) => {
+        /// A rule that can be broken on purpose. The name says the rule of `docs/protocols.md`, or the habit.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Bug {
+            $($(#[$about])* $bug,)*
+        }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: &'static [Bug] = &[$(Bug::$bug,)*];
+        }
+    };
+}
+
+bugs! {
     /// H1: a claim and the head before it are deleted like any other head.
-    ClaimDeleted = 1,
+    ClaimDeleted,
     /// H2: no LIST after the claim.
     ClaimNotListed,
     /// H3: the highest head is believed, whether it chains or not.
@@ -94,6 +106,10 @@ pub enum Bug {
     SharedSlotDead,
     /// What a tail names and no page does counts as dead.
     TailNotCounted,
+    /// W7: of a tail the oldest segment is taken for the newest, where it is counted.
+    TailBackwards,
+    /// What a head shows is taken for what all heads of the same root show, whatever their tails say.
+    TailIgnoredInMemo,
     /// G2: a bundle that no record names is deleted though a record that names it may be on its way.
     LateRewrite,
     /// G2: a number of the segment table that somebody else took is taken for one's own.
@@ -136,6 +152,10 @@ pub enum Bug {
     OldHeadBelieved,
     /// Frames that are read ahead are kept under their neighbours' addresses.
     AheadMisplaced,
+    /// A comparison leaves out what a tail holds and no page does.
+    TailNotCompared,
+    /// A comparison takes pages of the same place for equal.
+    PagesComparedByPlace,
 }
 
 #[cfg(feature = "planted")]
@@ -147,14 +167,21 @@ mod switch {
     /// The bug of this process; a simulation plants one at a time.
     static PLANTED: AtomicU8 = AtomicU8::new(0);
 
+    const _: () = assert!(Bug::ALL.len() < u8::MAX as usize);
+
+    /// Zero is no bug.
+    fn number(bug: Bug) -> u8 {
+        bug as u8 + 1
+    }
+
     /// Plants one bug in this process, or none.
     pub fn plant(bug: Option<Bug>) {
-        PLANTED.store(bug.map_or(0, |bug| bug as u8), Ordering::Relaxed);
+        PLANTED.store(bug.map_or(0, number), Ordering::Relaxed);
     }
 
     /// Whether this bug was planted.
     pub fn planted(bug: Bug) -> bool {
-        PLANTED.load(Ordering::Relaxed) == bug as u8
+        PLANTED.load(Ordering::Relaxed) == number(bug)
     }
 }
 

@@ -1,52 +1,116 @@
-//! A family of volumes: random writes, snapshots, forks, rewinds, deletions and rounds of reclaim, with the process killed
-//! in between. After each step every member that is there reads back what it must, byte by byte: parents, snapshots and
+//! A family of volumes: random writes, snapshots, forks, rewinds, deletions and rounds of reclaim. Parents, snapshots and
 //! siblings never see each other's writes (I8), and reclaim takes nothing that somebody can still read (I7).
+//!
+//! A round may go on while further steps are made. A step may be cut off: the process is killed or the power fails while it runs. In half of the families the store fails
+//! as well, in every way that passes, and late requests arrive. A step that ended without an answer leaves more than one
+//! state that is right: what it makes may be there, what it deletes may be gone, and it is whole or not at all. In the
+//! end faults stop, such steps are done again (I9), everybody is read and deleted, and the store is empty (I10).
+//!
+//! What is read when, byte by byte:
+//! - after each step the member that it was about;
+//! - everybody after each step that rewinds, reclaims or ends a run, after every fourth step of any kind, and in the end.
+//!
+//! Volumes are read as their guests do, snapshots as a stranger does who has no cache. Now and then two states are
+//! compared as `esker diff` does, and as an NBD client does.
 //!
 //! The members are small and few blocks of them are used, so that they share segments and pages, and thousands of
 //! families are seen in a minute. What one volume does under faults is [`crate::seeds`]'s business.
 
+mod births;
+mod check;
+mod compare;
+mod end;
 mod members;
+mod runs;
 mod steps;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use esker_engine::{EngineError, host::Host as Engine, pool::Pool, volume::Limits};
+use esker_engine::{EngineError, host::Host as Engine, reclaim::round::Report};
 use esker_format::{
-    ids::{AttemptId, DirectoryId, PoolId},
+    ids::{AttemptId, PoolId},
     names,
     pool::PoolRecord,
     property::Properties,
 };
 
-use self::members::Members;
-use crate::{
-    Config, Host, Machine, Prng, Task,
-    lab::{CHUNK_BYTES, Outcome, violation},
-};
+use self::members::{Image, Members};
+use crate::{Config, Host, Machine, Prng, StoreFaults, Task, lab::Outcome};
 
-/// Decoded frames that are cached: none, so that what is read is in the store.
-const CACHE_BYTES: usize = 0;
+/// What a seed draws before anything happens. Its `Display` shows all of it.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Decides everything that is not written here.
+    pub seed: u64,
+    /// The steps of the family's life.
+    pub steps: u64,
+    /// The faults of the store until its end.
+    pub faults: StoreFaults,
+    /// Steps in a million that are cut off.
+    pub cut_ppm: u32,
+    /// Runs that end by a power failure, in a million that do not end in order.
+    pub power_ppm: u32,
+}
+
+impl Plan {
+    /// What `seed` draws.
+    pub fn drawn(seed: u64, steps: u64) -> Self {
+        let mut random = Prng::new(seed ^ 0xfa41);
+        let ppm = *random.pick(&[0, 0, 0, 3_000, 20_000, 60_000]);
+        Self {
+            seed,
+            steps,
+            faults: StoreFaults::passing(ppm),
+            cut_ppm: *random.pick(&[0, 40_000, 150_000]),
+            power_ppm: *random.pick(&[0, 300_000, 700_000]),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The derived form names every field, also one that is added tomorrow.
+        write!(f, "{self:?}")
+    }
+}
 
 /// What a family came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
     /// The digest of everything that happened.
     pub digest: String,
-    /// How often each kind of step was made.
-    pub steps: std::collections::BTreeMap<&'static str, u64>,
-    /// Objects that rounds deleted.
-    pub deleted: u64,
-    /// Segments that rounds rewrote.
-    pub rewritten: u64,
-    /// Blocks of almost empty segments that volumes wrote anew.
-    pub resealed: u64,
+    /// How often each kind of step was made, and what came of steps that did not end well.
+    pub steps: BTreeMap<&'static str, u64>,
+}
+
+impl Done {
+    fn count(&mut self, what: &'static str, many: u64) {
+        *self.steps.entry(what).or_insert(0) += many;
+    }
+
+    /// How often something was done.
+    pub fn of(&self, what: &str) -> u64 {
+        self.steps.get(what).copied().unwrap_or(0)
+    }
+
+    /// Adds another family's.
+    pub fn add(&mut self, other: Done) {
+        other.steps.into_iter().for_each(|(what, many)| self.count(what, many));
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let steps: Vec<String> = self.steps.iter().map(|(what, many)| format!("{many} {what}")).collect();
+        f.write_str(&steps.join(", "))
+    }
 }
 
 /// A family that broke a rule.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// The seed.
-    pub seed: u64,
+    /// What was drawn.
+    pub plan: Plan,
     /// The steps so far.
     pub steps: Vec<String>,
     /// What went wrong.
@@ -55,36 +119,40 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "family {}: {}", self.seed, self.message)?;
+        writeln!(f, "family {}: {}\n{}", self.plan.seed, self.message, self.plan)?;
         self.steps.iter().enumerate().try_for_each(|(at, step)| writeln!(f, "  {}. {step}", at + 1))
     }
 }
 
 /// Lives one family's life of so many steps.
 pub fn run(seed: u64, steps: u64) -> Result<Done, Box<Failure>> {
-    let mut family = Family::new(seed);
-    let mut outcome = family.start();
-    for _ in 0..steps {
-        if outcome.is_err() {
-            break;
-        }
-        outcome = family.step();
-    }
-    let outcome = outcome.and_then(|()| family.end());
-    match outcome {
+    let mut family = Family::new(Plan::drawn(seed, steps));
+    match family.live() {
         Ok(()) => Ok(Done { digest: family.machine.digest(), ..family.done }),
-        Err(stop) => Err(Box::new(Failure { seed, steps: family.log, message: stop.to_string() })),
+        Err(stop) => {
+            Err(Box::new(Failure { plan: family.plan, steps: family.log, message: stop.to_string() }))
+        }
     }
 }
 
+/// What comes of a round.
+type Round = Task<Result<Report, EngineError>>;
+
 /// One family.
 struct Family {
+    plan: Plan,
     machine: Machine,
     host: Host,
-    /// Reads what is stored, with no cache and no log.
+    /// Reads what is stored, with no cache and no log. The store does not fail it.
     auditor: Host,
     engine: Option<Arc<Engine>>,
+    /// The round of reclaim that goes on beside further steps.
+    round: Option<Round>,
     members: Members,
+    /// Snapshots of the state before a rewind that ended without an answer: of which volume, and what they hold.
+    kept: Vec<(String, Image)>,
+    /// Nothing fails any more, and nothing is cut off.
+    calm: bool,
     random: Prng,
     /// The number of the next write, and of the next name.
     next: u64,
@@ -93,8 +161,8 @@ struct Family {
 }
 
 impl Family {
-    fn new(seed: u64) -> Self {
-        let machine = Machine::new(seed, Config::default());
+    fn new(plan: Plan) -> Self {
+        let machine = Machine::new(plan.seed, Config::default());
         let host = machine.host();
         let auditor = machine.second_host();
         let mut random = machine.random();
@@ -110,12 +178,18 @@ impl Family {
             properties: Properties::default(),
         };
         machine.store().replace(&names::pool(), Some(record.encode().into()));
+        machine.store().spare(auditor.number());
+        machine.store().set_faults(plan.faults);
         Self {
+            plan,
             machine,
             host,
             auditor,
             engine: None,
+            round: None,
             members: Members::default(),
+            kept: Vec::new(),
+            calm: false,
             random,
             next: 0,
             log: Vec::new(),
@@ -123,57 +197,33 @@ impl Family {
         }
     }
 
-    /// A new run, with all volumes open for writing.
-    fn start(&mut self) -> Outcome {
-        self.engine = None;
-        let host = self.host.clone();
-        let world = host.world();
-        let spawner = host.clone();
-        let limits =
-            Limits { chunk_bytes: CHUNK_BYTES, seal_age: Duration::from_secs(2), ..Limits::default() };
-        let engine = self.wait(host.spawn("start", async move {
-            let pool = Arc::new(Pool::open(world, CACHE_BYTES).await?);
-            let spawn = Arc::new(move |work| drop(spawner.spawn("work", work)));
-            Ok::<_, EngineError>(Arc::new(Engine::new(pool, DirectoryId([7; 16]), limits, spawn)))
-        }))?;
-        self.engine = Some(engine);
-        self.members.closed();
-        for name in self.members.volumes() {
-            self.open(&name)?;
+    fn live(&mut self) -> Outcome {
+        self.start()?;
+        for step in 1..=self.plan.steps {
+            self.step(step)?;
         }
-        Ok(())
+        self.end()
     }
 
-    /// Runs an engine's work to its end; it has to succeed.
-    fn wait<T: Send + 'static>(&self, task: Task<Result<T, EngineError>>) -> Outcome<T> {
-        self.try_wait(task)?.map_err(violation)
+    fn has_faults(&self) -> bool {
+        !self.calm && self.plan.faults != StoreFaults::default()
     }
 
-    fn try_wait<T: Send + 'static>(&self, task: Task<T>) -> Outcome<T> {
-        let answer = self.machine.run_until(task).map_err(violation)?;
-        answer.map_err(violation)
+    fn began(&mut self, kind: &'static str, step: String) {
+        self.done.count(kind, 1);
+        self.log.push(step);
+    }
+
+    fn fresh_name(&mut self) -> String {
+        self.next += 1;
+        format!("m{}", self.next)
     }
 
     fn engine(&self) -> Arc<Engine> {
         self.engine.clone().expect("a run was started")
     }
 
-    /// Gives everything back, and reclaims until nothing is left but what the members need.
-    fn end(&mut self) -> Outcome {
-        for name in self.members.all() {
-            self.delete(&name)?;
-            self.check()?;
-        }
-        for _ in 0..3 {
-            self.reclaim()?;
-        }
-        let left =
-            ["segments/", "pages/", "bundles/"].map(|prefix| self.machine.store().names(prefix)).concat();
-        match left.first() {
-            Some(name) => {
-                Err(violation(format!("all is deleted and reclaimed, and {name} is still there (I7)")))
-            }
-            None => Ok(()),
-        }
+    fn run_for(&self, time: Duration) -> Outcome {
+        self.machine.run_for(time).map_err(crate::lab::violation)
     }
 }

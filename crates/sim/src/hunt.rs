@@ -6,6 +6,7 @@ use esker_io::{Bug, plant};
 
 use crate::{
     enumerate::{self, Point, falls},
+    family,
     scenarios::Scenario,
 };
 
@@ -60,6 +61,15 @@ pub fn hunt(bug: Bug, scenario: &Scenario, seeds: std::ops::Range<u64>) -> Optio
         }
     }
     None
+}
+
+/// Plants `bug` and runs families, one after the other, until one of them notices.
+pub fn hunt_families(bug: Bug, mut seeds: std::ops::Range<u64>, steps: u64) -> Option<Catch> {
+    let _planted = Planted::new(bug);
+    seeds.find_map(|seed| {
+        let held = guarded(|| family::run(seed, steps).map(drop).map_err(|failure| failure.message.clone()));
+        held.err().map(|message| Catch { seed, point: None, message })
+    })
 }
 
 /// A broken belief of the engine is a catch as well.

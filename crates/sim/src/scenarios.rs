@@ -16,6 +16,7 @@ mod rewrite;
 mod settings;
 mod space;
 mod store;
+mod tails;
 mod weather;
 mod zombies;
 
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(history::all());
     all.extend(space::all());
     all.extend(rewrite::all());
+    all.extend(tails::all());
     all.extend(weather::all());
     all.extend(cache::all());
     all.extend(forks::all());

@@ -53,6 +53,8 @@ struct State {
     objects: BTreeMap<String, Object>,
     random: Prng,
     faults: StoreFaults,
+    /// A host that has no faults by chance, and no outage.
+    spared: Option<u32>,
     latency: Latency,
     plan: Plan,
     outage: Option<(Duration, Duration)>,
@@ -114,6 +116,7 @@ impl FakeStore {
             objects: BTreeMap::new(),
             random,
             faults: config.store,
+            spared: None,
             latency: config.latency,
             plan: Plan::default(),
             outage: None,
@@ -131,6 +134,11 @@ impl FakeStore {
     /// Sets the faults that happen by chance, from now on.
     pub fn set_faults(&self, faults: StoreFaults) {
         self.lock().faults = faults;
+    }
+
+    /// Lets one host have no faults by chance, and no outage.
+    pub fn spare(&self, host: u32) {
+        self.lock().spared = Some(host);
     }
 
     /// Sets the latency, from now on.

@@ -10,12 +10,13 @@ use esker_bench::{
 };
 
 const USAGE: &str = "usage: torture --esker PROGRAM [--rounds N] [--store file|s3] [--lose-local] [--bound SECONDS] \
-                     [--pause MS] [--seed S]
+                     [--pause MS] [--snapshots] [--seed S]
   --rounds N       kills, 100 by default
   --store s3       a SeaweedFS server started for the run (ESKER_WEED names the program); file by default
   --lose-local     the local directory is lost with each kill: what is found must be a prefix, with --pause not older than N
   --bound SECONDS  N of bounded(N), 5 by default
   --pause MS       a writer's rest after each batch of 16; with 100 only the age of writes seals them; 0 by default
+  --snapshots      snapshots are made, read, forked, deleted and gone back to meanwhile, and space is reclaimed
   --seed S         times and addresses, 1 by default";
 
 fn main() -> Result<()> {
@@ -27,6 +28,7 @@ fn main() -> Result<()> {
         lose_local: false,
         bound_seconds: 5,
         pause: Duration::ZERO,
+        snapshots: false,
         seed: 1,
     };
     let mut s3 = false;
@@ -44,6 +46,7 @@ fn main() -> Result<()> {
                 }
             }
             "--lose-local" => config.lose_local = true,
+            "--snapshots" => config.snapshots = true,
             "--bound" => config.bound_seconds = value()?.parse()?,
             "--pause" => config.pause = Duration::from_millis(value()?.parse()?),
             "--seed" => config.seed = value()?.parse()?,
@@ -70,5 +73,12 @@ fn main() -> Result<()> {
          before the kill), everything else was there",
         outcome.rounds, outcome.writes, outcome.flushes, outcome.lost, outcome.oldest_lost_ms
     );
+    if config.snapshots {
+        println!(
+            "{} snapshots held what they had to, {} of them made by a daemon that was killed before it said so; \
+             {} rewinds, {} rounds of reclaim",
+            outcome.snapshots, outcome.unanswered, outcome.rewinds, outcome.reclaims
+        );
+    }
     Ok(())
 }

@@ -8,7 +8,8 @@ use esker_io::sync::Arc;
 use super::{Fate, Making, State};
 use crate::{
     EngineError, Result,
-    commit::{self, Owner},
+    commit::Owner,
+    delete,
     pool::Pool,
     segment_ids::SegmentIds,
     testing::{PutFault, Store, block_on, world},
@@ -75,7 +76,7 @@ fn lost_answers_change_nothing() {
 fn nobody_is_born_of_a_source_that_was_deleted() {
     let (_, pool, volume) = pool_with("base");
     let source = newest(&pool, volume);
-    block_on(commit::delete(&pool, volume, OWNER, || false)).unwrap();
+    block_on(delete::delete(&pool, volume, OWNER, || false)).unwrap();
     assert!(make(&pool, &source, "late", HeadKind::Released).unwrap().is_none());
     assert_eq!(block_on(pool.lookup("late")).unwrap(), None, "its name is free again");
 }
@@ -115,7 +116,7 @@ fn the_name_of_what_is_dead_is_free() {
     let taken = make(&pool, &source, "copy", HeadKind::Released).unwrap_err();
     assert!(matches!(taken, EngineError::Exists(_)), "{taken}");
     // A crash between the head of a deletion and the name leaves it bound.
-    block_on(commit::delete(&pool, head.volume, OWNER, || false)).unwrap();
+    block_on(delete::delete(&pool, head.volume, OWNER, || false)).unwrap();
     let second = block_on(pool.create_volume("copy", MIB, Properties::default())).unwrap();
     assert_eq!(block_on(pool.lookup("copy")).unwrap(), Some(second));
 }

@@ -1,8 +1,9 @@
 //! Folding: what committed segments change in the pages of a map, one page at a time.
 //!
-//! The segments of a tail are first laid over each other ([`flatten`]), so that each block is named
+//! The segments of a tail are first laid over each other ([`lay`]), so that each block is named
 //! once, with its newest address. Then each page that they touch is a function of its old self and
 //! its stretch of that list. [`crate::checkpoint`] walks the tree, loads old pages and writes new ones.
+//! Who only asks what a head shows, walks the tree too, and sees of each page what is left of it ([`left`]).
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ use esker_format::{
     ids::SegmentId,
     names,
     page::{Child, FANOUT, LEAF_BLOCKS, LeafRun, Page, PageRef},
-    segment::{Run, RunKind},
+    segment::{Run, RunKind, SegmentIndex},
 };
 
 use crate::{
@@ -95,6 +96,19 @@ fn run_extent_checked(run: &Run, id: SegmentId) -> Option<Extent> {
     let extent = run_extent(run, id);
     let last = extent.address.plus(extent.blocks.checked_sub(1)?);
     (last != Address::NOWHERE).then_some(extent)
+}
+
+/// What a tail says: its segments, in its order (rule W7), laid over each other. Sorted disjoint extents, neighbours
+/// merged, each block with its newest address.
+///
+/// # Errors
+/// As [`check_runs`].
+pub fn lay<'a>(tail: impl Iterator<Item = &'a SegmentIndex>, blocks: u64) -> Result<Vec<Extent>> {
+    let checked = |index: &'a SegmentIndex| {
+        check_runs(index.id, &index.runs, blocks)?;
+        Ok((index.id, &index.runs[..]))
+    };
+    Ok(flatten(&tail.map(checked).collect::<Result<Vec<_>>>()?))
 }
 
 /// Lays segments over each other, oldest first: sorted disjoint extents, neighbours merged, each block
@@ -180,6 +194,44 @@ pub fn replaces(changes: &[Extent], place: Place, blocks: u64) -> bool {
         next = change.end();
     }
     next >= end
+}
+
+/// How changes lie over a subtree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cover {
+    /// They do not touch it.
+    Bare,
+    /// Something of it still shows.
+    Partly,
+    /// Nothing of it does.
+    Hidden,
+}
+
+impl Cover {
+    /// How sorted disjoint changes lie over the subtree, in a map of `blocks` blocks.
+    pub fn of(changes: &[Extent], place: Place, blocks: u64) -> Cover {
+        match narrow(changes, place.start(), place.end()) {
+            [] => Cover::Bare,
+            changes if replaces(changes, place, blocks) => Cover::Hidden,
+            _ => Cover::Partly,
+        }
+    }
+}
+
+/// What still shows of a leaf under changes.
+pub fn left(runs: &[LeafRun], place: Place, changes: &[Extent]) -> Vec<Extent> {
+    let mut left = Vec::with_capacity(runs.len());
+    for run in runs {
+        let (lba, blocks) = (place.start() + u64::from(run.start), u64::from(run.blocks));
+        let run = Extent { lba, blocks, address: run.address };
+        let mut at = lba;
+        for change in narrow(changes, lba, run.end()) {
+            left.extend(run.clip(at, change.lba));
+            at = change.end();
+        }
+        left.extend(run.clip(at, run.end()));
+    }
+    left
 }
 
 /// The children of an inner page that changes touch, each with its own.

@@ -161,6 +161,21 @@ impl Weights {
         Some(bytes)
     }
 
+    /// Those of `count` slots from `first` that the segment has: first and count.
+    pub fn left_of(&self, first: u16, count: u32) -> Vec<(u16, u32)> {
+        let (slot, end) = (u32::from(first), u32::from(first) + count);
+        let clip = |from: u32, to: u32| {
+            let (from, to) = (from.max(slot), to.min(end));
+            (from < to).then(|| (from as u16, to - from))
+        };
+        if self.kept.is_empty() {
+            return clip(0, self.places).into_iter().collect();
+        }
+        let from = self.kept.partition_point(|(first, count, _)| u32::from(*first) + count <= slot);
+        let stretches = self.kept[from..].iter().take_while(|(first, ..)| u32::from(*first) < end);
+        stretches.filter_map(|(first, count, _)| clip((*first).into(), u32::from(*first) + count)).collect()
+    }
+
     fn of_places(&self, mut place: u32, end: u32) -> u64 {
         let mut bytes = 0;
         while place < end {

@@ -50,8 +50,10 @@ pub struct Part {
     pub slots: u32,
     /// Of these, slots that a root reaches.
     pub live: u32,
-    /// A head names it in its tail.
+    /// A head names it in its tail: it stays, though nothing of it may show.
     pub tail: bool,
+    /// An older head does, and so all of it counts.
+    pub whole: bool,
     /// Its commit is not settled.
     pub in_flight: bool,
     /// The newest map of a volume that this run writes names it.
@@ -96,7 +98,7 @@ pub enum Reason {
     Unreadable,
     /// It is uploaded, and no head names it yet.
     InFlight,
-    /// A head names it in its tail: it stays until that is in pages, or the head is gone.
+    /// An older head names it in its tail: all of it counts until that head is gone.
     Tail,
     /// Almost all of its object lives.
     Full,
@@ -181,13 +183,14 @@ impl Object {
         if self.parts.iter().any(|part| part.in_flight) {
             return Some(Reason::InFlight);
         }
-        if self.parts.iter().any(|part| part.tail) {
+        if self.parts.iter().any(|part| part.whole) {
             return Some(Reason::Tail);
         }
-        if self.live() == 0 {
+        if self.parts.iter().all(|part| part.live == 0 && !part.tail) {
             return Some(Reason::Dead);
         }
-        (self.live() * 16 > self.slots() * FULL_SIXTEENTHS).then_some(Reason::Full)
+        // Of a segment without slots nothing can go.
+        (self.slots() == 0 || self.live() * 16 > self.slots() * FULL_SIXTEENTHS).then_some(Reason::Full)
     }
 }
 
@@ -196,6 +199,7 @@ impl Part {
     fn moved(&self) -> Reason {
         let almost_empty = u64::from(self.live) * 16 < u64::from(self.sealed) * EMPTY_SIXTEENTHS;
         match self.live {
+            0 if self.tail => Reason::Rewrite,
             0 => Reason::Dead,
             _ if self.open && almost_empty => Reason::Reseal,
             _ => Reason::Rewrite,

@@ -10,12 +10,9 @@ use super::{
     Fetcher, GETS_AHEAD_PER_RANGE,
     flight::Role,
     plan::{self, Part, Window, windows},
+    tally::{Tally, Totals},
 };
-use crate::{
-    Result,
-    ahead::{Tally, Totals},
-    core::ahead::WINDOW_MAX,
-};
+use crate::{Result, core::ahead::WINDOW_MAX};
 
 /// Windows read ahead take at most this part of the memory for frames.
 const MEMORY_PART: u64 = 16;

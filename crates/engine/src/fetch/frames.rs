@@ -14,8 +14,9 @@ use super::{
     flight::{Lead, Role},
     plan::{FrameKey, Wanted, Window, windows},
     source::Source,
+    tally::Tally,
 };
-use crate::{EngineError, Result, ahead::Tally};
+use crate::{EngineError, Result};
 
 pub(super) type FrameLead<'a> = Lead<'a, FrameKey, Bytes>;
 

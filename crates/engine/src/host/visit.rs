@@ -2,7 +2,7 @@
 //!
 //! They are none of the volumes that this run has open: no list names them, and nothing waits for them at the end. What
 //! they read counts as used for as long as a connection holds them, also when the snapshot is deleted meanwhile
-//! ([`crate::reclaim::Uses`]).
+//! ([`crate::uses::Uses`]).
 
 use std::{
     collections::BTreeMap,

@@ -94,6 +94,27 @@ impl Pool {
         Ok(Some(newest).filter(|newest| newest.head.number > than.number))
     }
 
+    /// Looks whether a head that was found when the segment table was `seen` is there still, now that its tail is read.
+    ///
+    /// 1. A round drops slots that no root shows, and the index of the rewrite says nothing of their blocks.
+    /// 2. Somebody found a head before, which went meanwhile: he lays the new index, and sees older data below it.
+    /// 3. So if there is a newer table now, the head has to be there still, and its volume too: then it was a root for
+    ///    every round in between, or came after them from one that was. Numbers are never given again.
+    ///
+    /// # Errors
+    /// [`EngineError::Damaged`] when it is not.
+    pub(crate) async fn is_still_there(&self, head: &Head, seen: u64) -> Result<()> {
+        if head.tail.is_empty() || self.fetcher.table().number() == seen {
+            return Ok(());
+        }
+        let newest = self.newest_head(head.volume).await?;
+        if newest.numbers.contains(&head.number) && newest.head.kind != HeadKind::Deleted {
+            return Ok(());
+        }
+        let message = "it went while its tail was read".to_owned();
+        Err(EngineError::Damaged { object: object_names::head(head.volume, head.number), message })
+    }
+
     /// The numbers of all heads of a volume, ascending, strays among them. One LIST.
     pub async fn head_numbers(&self, volume: VolumeId) -> Result<Vec<u64>> {
         let listed = self.fetcher.list(&object_names::heads(volume)).await?;

@@ -13,6 +13,7 @@
 
 use esker_format::{
     Link, RoundRecord, Suspended, TableEntry, TableRecord,
+    chain::Place,
     ids::{AttemptId, Hash, SegmentId},
     names,
     table::TABLE_DELTAS_MAX,
@@ -56,10 +57,10 @@ impl Round<'_> {
     pub(super) async fn write_table(&self, change: TableChange) -> Result<()> {
         let table = self.table();
         let (record, bytes, hash) = self.next_table(&table, change);
-        let name = names::table(record.number);
+        let name = names::table(record.place.number);
         self.create(&name, bytes).await?;
         let numbers = listed(self.pool.fetcher(), &names::tables()).await?;
-        if numbers.last() != Some(&record.number) {
+        if numbers.last() != Some(&record.place.number) {
             return Err(void(&name));
         }
         let table = Table::clone(&table).with(&record, hash);
@@ -85,14 +86,9 @@ impl Round<'_> {
             change.removed.clear();
         }
         let record = TableRecord {
-            pool: self.pool.id(),
-            number,
-            attempt: self.attempt(),
-            run: self.run,
-            written_ms: self.pool.world().clock.wall_ms(),
+            place: self.place(number, table.link()),
             round: change.round.max(table.round()),
             base: if full { number } else { table.base() },
-            previous: table.link(),
             entries: change.entries,
             removed: change.removed,
         };
@@ -114,16 +110,8 @@ impl Round<'_> {
         let numbers = listed(self.pool.fetcher(), &names::rounds()).await?;
         let newest = numbers.last().copied().unwrap_or(0);
         let number = newest + 1;
-        let record = RoundRecord {
-            pool: self.pool.id(),
-            number,
-            attempt: self.attempt(),
-            run: self.run,
-            written_ms: self.pool.world().clock.wall_ms(),
-            previous: if newest == 0 { None } else { Some(self.link(newest).await?) },
-            condemned,
-            suspended,
-        };
+        let previous = if newest == 0 { None } else { Some(self.link(newest).await?) };
+        let record = RoundRecord { place: self.place(number, previous), condemned, suspended };
         let name = names::round(number);
         self.create(&name, record.encode().into()).await?;
         let numbers = listed(self.pool.fetcher(), &names::rounds()).await?;
@@ -142,11 +130,14 @@ impl Round<'_> {
         let bytes = bytes.ok_or_else(|| damaged("it is listed and missing".into()))?;
         let record = RoundRecord::parse(&bytes).and_then(|record| record.verify(self.pool.id(), number));
         let record = record.map_err(|error| damaged(error.to_string()))?;
-        Ok(Link { attempt: record.attempt, hash: Hash::of(&bytes) })
+        Ok(Link { attempt: record.place.attempt, hash: Hash::of(&bytes) })
     }
 
-    fn attempt(&self) -> AttemptId {
-        AttemptId(self.pool.world().random.id())
+    /// That of a record which this run writes now.
+    fn place(&self, number: u64, previous: Option<Link>) -> Place {
+        let world = self.pool.world();
+        let (attempt, written_ms) = (AttemptId(world.random.id()), world.clock.wall_ms());
+        Place { pool: self.pool.id(), number, attempt, run: self.run, written_ms, previous }
     }
 
     async fn create(&self, name: &str, body: bytes::Bytes) -> Result<()> {

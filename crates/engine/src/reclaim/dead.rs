@@ -13,7 +13,23 @@ use super::{
     mark::Mark,
     round::{Report, Round},
 };
-use crate::{Result, core::grace::Verdict};
+use crate::{
+    EngineError, Result,
+    core::grace::{self, BRAKE_PERCENT, Verdict},
+    table::Table,
+};
+
+/// How many of these objects no rewrite has superseded: neither a segment that is in a bundle now, nor a bundle that no
+/// record names any more, or ever did.
+fn sealed_or_current<'a>(table: &Table, objects: impl Iterator<Item = &'a Bulk>) -> u64 {
+    let current = table.bundles_of(|_| true);
+    let counts = |object: &&Bulk| match object {
+        Bulk::Segment(id) => table.entry(*id).is_none(),
+        Bulk::Pack(_) => true,
+        Bulk::Bundle(id) => current.contains(id),
+    };
+    objects.filter(counts).count() as u64
+}
 
 impl Round<'_> {
     /// Step 6: what is dead of the listed objects, with their sizes.
@@ -48,14 +64,14 @@ impl Round<'_> {
     pub(super) async fn condemn(&self, dead: &BTreeMap<Bulk, u64>, known: &[Dead]) -> Result<()> {
         let known: BTreeSet<Bulk> = known.iter().map(|dead| dead.object).collect();
         let table = self.table();
-        let mut new = BTreeSet::new();
+        let (bundles, mut new) = (table.by_bundle(), BTreeSet::new());
         for object in dead.keys().filter(|object| !known.contains(object)) {
             match object {
                 // One that is in a bundle now is not dead, only this object is.
                 Bulk::Segment(id) if table.entry(*id).is_none() => drop(new.insert(*id)),
                 Bulk::Segment(_) | Bulk::Pack(_) => {}
                 Bulk::Bundle(id) => {
-                    let inside = table.entries().filter(|entry| entry.bundle == *id);
+                    let inside = bundles.get(id).into_iter().flatten();
                     new.extend(inside.map(|entry| entry.segment));
                 }
             }
@@ -64,6 +80,20 @@ impl Round<'_> {
             self.publish(new.into_iter().collect(), Vec::new()).await?;
         }
         Ok(())
+    }
+
+    /// Step 8: whether so much is due that a person should look first.
+    pub(super) fn brake(&self, due: &[Dead], listed: &BTreeMap<Bulk, u64>) -> Result<()> {
+        let table = self.table();
+        let due = sealed_or_current(&table, due.iter().map(|dead| &dead.object));
+        let listed = sealed_or_current(&table, listed.keys());
+        if self.options.force || !grace::brakes(due, listed) {
+            return Ok(());
+        }
+        Err(EngineError::Invalid(format!(
+            "{due} of the pool's {listed} segments and packs are dead, more than {BRAKE_PERCENT} %; nothing was deleted. \
+             If that is right, say so: esker reclaim --force"
+        )))
     }
 
     /// Step 8.

@@ -1,72 +1,90 @@
 //! The mark: every pack that a root reaches, and every segment with the slots that are reached of it.
 //!
+//! ```text
+//! pages    │ a a a a a a │ b b b b │ c c c c │       leaves
+//! tail           x x x     x x x x                   segments, laid over each other in their order (rule W7)
+//! shows      a a x x x a   x x x x   c c c c         counts of a newest head
+//! names      a a a a a a   b b b b   c c c c  x …    counts of an older one
+//! ```
 //! Pages are shared by heads, so each is walked once, whoever names it; the memo lasts for one round. A slot that
 //! several roots reach is met on several pages, and counted from all of them: nothing is ever taken out of the set
-//! (rule R5). Of a segment in a tail, which no page names yet, all slots count that its own runs name, and all that they
-//! refer to elsewhere: its index says so.
+//! (rule R5). The tail of a volume's newest head may hide up to 64 segments of pages and of itself, for as long as a
+//! snapshot or a released volume exists: so of that head counts what it *shows*. A leaf that the tail touches is read
+//! for each tail that does, and what is left of it counts; all other pages are walked with the memo. Heads that show the
+//! same are walked once: a thousand forks of one snapshot, the unborn head of a snapshot and the frozen one.
+//! Of older heads, which go soon, all counts that their pages and tails name, the hidden slots too: that takes no walk
+//! for each of them.
 //!
-//! Memory: about 36 bytes a page, and each segment about 80 and its set of slots. A TiB that is mapped in full has
-//! 131,200 pages and 32,768 segments of a run or two: 8 MiB. Where blocks were overwritten one by one a set takes up to
-//! a bit for each slot of its segment, 32 MiB for a TiB of blocks. What differs between heads comes on top.
+//! Why what is hidden may go, in numbered steps:
+//! 1. Who uses a head lays all of its tail over its pages: an opening, a fork or snapshot (which copy root and tail), a
+//!    comparison, a check. So a hidden slot is read by nobody who has the head. Only pages name it, or an older segment
+//!    of the tail; and of them everything stays, packs and indexes, but for the slots.
+//! 2. A head on top of it has the same tail and more, or pages into which the older part of the tail was folded. Such
+//!    pages may name a hidden slot; what hid it is in the rest of the tail, or was folded as well.
+//! 3. A head that was the newest and is history counts all that it names from then on. Of that, slots may be dropped
+//!    already, those that it hides: so what is only named counts as far as it is there ([`Reached::stay`]), and what a
+//!    head shows must be there, or the round ends.
+//! 4. The index of a rewrite names no dropped slot, but has all trims, zeros and references. What it does not say of a
+//!    block any more, a later segment of the tail says, where there was one when the slot was dropped. So it must never
+//!    be laid without that one: a head that has the segment and not the later one shows the slot itself, and was counted.
+//! 5. Such a head may come from the past, as a fork of an old head or by going back to it: it is pinned first, and the
+//!    old head has to be there after that (rule R8). Then it was in the last LIST of the mark, or it came later from
+//!    one that was.
+//! 6. Who found a head, and reads its tail late, when the head is gone and a rewrite is current that knows nothing of
+//!    it: he looks again ([`crate::pool::Pool::is_still_there`]). What he has read and opened is where it was for the grace.
+//! 7. The second mark of a rewrite goes on with the same memo: a head that shows the same as one before names nothing
+//!    that is dropped. An older one that came since may name a hidden slot; then that segment stays as it was.
+//!
+//! Memory: about 36 bytes a page, and each segment about 120 and its sets of slots. A TiB that is mapped in full has
+//! 131,200 pages and 32,768 segments of a run or two: 10 MiB. Where blocks were overwritten one by one a set takes up to
+//! a bit for each slot of its segment, 32 MiB for a TiB of blocks, and as much again where older heads name what newer
+//! ones hide. What differs between heads comes on top, and up to 600 bytes for each state with a long tail. Of one head at a time
+//! the tail is in memory: up to 300 MiB while 64 segments of 65,536 blocks that lie apart are laid over each other, 30
+//! MiB where blocks do not compress, little where they lie together.
+
+mod roots;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use esker_format::{
     Bulk,
-    address::{Address, AddressKind},
-    head::{Head, HeadKind},
-    ids::{PackId, RunId, SegmentId, VolumeId},
-    names,
-    page::{Child, Page, PageRef},
-    property::History,
-    segment::SegmentIndex,
+    head::HeadKind,
+    ids::{PackId, SegmentId, VolumeId},
 };
 use esker_io::{Bug, planted};
-use futures_util::{StreamExt, stream};
 
+pub(super) use self::roots::{Age, Listed, Newest};
 use super::quarantine::SetAside;
-use crate::{
-    EngineError, Result,
-    birth::{Fate, Pin},
-    checkpoint,
-    core::{
-        fold::{Place, check_page},
-        slots::Slots,
-    },
-    pool::Pool,
-    recover::effective,
-    volume::blocks_of,
-};
-
-/// Pages that are read in one go.
-const PAGES_AT_ONCE: usize = 256;
-/// Heads that are read at once.
-const HEADS_AT_ONCE: usize = 16;
-/// Indexes of a tail that are read at once.
-const INDEXES_AT_ONCE: usize = 16;
-
-/// Who wrote a volume's newest head.
-#[derive(Debug, Clone)]
-pub(super) struct Newest {
-    pub(super) kind: HeadKind,
-    pub(super) run: RunId,
-    number: u64,
-    pub(super) history: History,
-    /// It is not born.
-    pub(super) pin: Option<Pin>,
-    /// Numbers below or above it that no history goes through.
-    strays: Vec<u64>,
-}
+use crate::core::{slots::Slots, state::State};
 
 /// What is reached of a segment.
 #[derive(Debug, Default)]
 pub(super) struct Reached {
-    /// The slots.
+    /// The slots that a head shows.
     pub(super) live: Slots,
+    /// Those that older heads name: what their own tails have overwritten is among them, and may be dropped long ago.
+    pub(super) perhaps: Slots,
     /// How many slots it has, where its index was read: it is in a tail.
     pub(super) tail: Option<u32>,
+    /// It is in the tail of an older head, and so all counts that its index names.
+    pub(super) whole: bool,
     /// The newest map of a volume that this run writes names it. A hint: it may be out of date.
     pub(super) open: bool,
+}
+
+impl Reached {
+    /// The slots that stay, as far as the segment has them.
+    pub(super) fn stay(&self) -> Slots {
+        let mut all = self.live.clone();
+        self.perhaps.runs().into_iter().for_each(|(first, count)| all.insert(first, count));
+        all
+    }
+
+    /// How many these are.
+    pub(super) fn count(&self) -> u32 {
+        if self.perhaps.is_empty() { self.live.count() } else { self.stay().count() }
+    }
 }
 
 /// What was reached so far.
@@ -76,8 +94,13 @@ pub(super) struct Mark {
     packs: BTreeSet<PackId>,
     /// What is marked now is the newest map of a volume that this run writes.
     open: bool,
-    /// Pages that were walked.
+    /// What is marked now is what a head shows.
+    surely: bool,
+    /// What heads show that were marked so.
+    states: BTreeSet<State>,
+    /// Pages below which all is marked.
     pages: BTreeSet<(PackId, u64)>,
+    pages_read: u64,
     /// Heads that were looked at.
     heads: BTreeSet<(VolumeId, u64)>,
     pub(super) newest: BTreeMap<VolumeId, Newest>,
@@ -93,9 +116,6 @@ pub(super) struct Mark {
     /// Segments of which it did.
     revived: BTreeSet<SegmentId>,
 }
-
-/// All heads of a pool, by volume, ascending.
-pub(super) type Listed = BTreeMap<VolumeId, Vec<u64>>;
 
 impl Mark {
     /// Nothing is marked. Volumes that are set aside are passed over; who only looks buries nothing.
@@ -143,302 +163,6 @@ impl Mark {
 
     /// Pages that were read.
     pub(super) fn pages(&self) -> u64 {
-        self.pages.len() as u64
-    }
-
-    /// Looks who wrote the newest head of each volume of which a listed head was not looked at. False when heads came
-    /// and went meanwhile, so that a volume's newest one was not seen: list again.
-    pub(super) async fn look(&mut self, pool: &Pool, listed: &Listed) -> Result<bool> {
-        let mut all_seen = true;
-        for (volume, numbers) in listed {
-            if !self.has_new(*volume, numbers) {
-                continue;
-            }
-            match pool.newest_of(*volume, numbers).await {
-                Err(error) => {
-                    self.pass_over(*volume, stopped_by(&names::heads(*volume), error))?;
-                    self.heads.extend(numbers.iter().map(|number| (*volume, *number)));
-                }
-                Ok(None) => all_seen = false,
-                Ok(Some(newest)) => {
-                    let Head { kind, run, number, .. } = newest.head;
-                    let history = effective(&newest.head.properties, &pool.record().properties).history;
-                    let pin = (kind == HeadKind::Unborn).then(|| Pin::of(&newest));
-                    let strays = newest.strays;
-                    self.newest.insert(*volume, Newest { kind, run, number, history, pin, strays });
-                }
-            }
-        }
-        Ok(all_seen)
-    }
-
-    fn has_new(&self, volume: VolumeId, numbers: &[u64]) -> bool {
-        numbers.iter().any(|number| !self.heads.contains(&(volume, *number)))
-    }
-
-    /// Marks what the listed heads reach, as far as it is not marked. All were looked at. The newest heads of what `run`
-    /// writes come first: a page is walked once, and so it is known which segments they name.
-    pub(super) async fn add(&mut self, pool: &Pool, listed: &Listed, run: RunId) -> Result<()> {
-        self.open = true;
-        for (volume, numbers) in listed {
-            let newest = self.newest.get(volume).cloned();
-            let writes = |newest: &Newest| {
-                newest.run == run && matches!(newest.kind, HeadKind::Data | HeadKind::Claim)
-            };
-            if let Some(newest) = newest.filter(|newest| writes(newest) && numbers.contains(&newest.number)) {
-                self.add_volume(pool, *volume, &[newest.number], &newest).await?;
-            }
-        }
-        self.open = false;
-        for (volume, numbers) in listed {
-            if let Some(newest) = self.newest.get(volume).cloned().filter(|_| self.has_new(*volume, numbers))
-            {
-                self.add_volume(pool, *volume, numbers, &newest).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn add_volume(
-        &mut self,
-        pool: &Pool,
-        volume: VolumeId,
-        numbers: &[u64],
-        newest: &Newest,
-    ) -> Result<()> {
-        let fresh = numbers.iter().copied().filter(|number| !self.heads.contains(&(volume, *number)));
-        // Rule H3: a stray is no root, or one would stop reclaim for ever. Rule H6: of a deleted volume nothing is.
-        let deleted = newest.kind == HeadKind::Deleted;
-        let (none, fresh): (Vec<u64>, Vec<u64>) =
-            fresh.partition(|number| deleted || newest.strays.contains(number));
-        self.heads.extend(none.into_iter().map(|number| (volume, number)));
-        let gets = fresh.into_iter().map(|number| async move { (number, pool.head(volume, number).await) });
-        let gets = gets.collect::<Vec<_>>();
-        let mut gets = stream::iter(gets).buffered(HEADS_AT_ONCE);
-        while let Some((number, head)) = gets.next().await {
-            match head {
-                // Thinned meanwhile, and no root any more; its successors are in the next LIST. If it is there, too, only
-                // this answer was wrong.
-                Ok(None) => continue,
-                // Heads live above it: a burial that came when its number was free again, and never was (rule H2).
-                Ok(Some(head)) if head.kind == HeadKind::Deleted => {}
-                Ok(Some(head)) if head.kind == HeadKind::Unborn => self.unborn(pool, &head).await?,
-                Ok(Some(head)) => self.root(pool, &head, &names::head(volume, number)).await?,
-                Err(error) => self.pass_over(volume, stopped_by(&names::head(volume, number), error))?,
-            }
-            self.heads.insert((volume, number));
-        }
-        Ok(())
-    }
-
-    /// Marks what a volume reaches that was not born, or not when its first head was written. That it cannot be read
-    /// stops no round: it never was a root that somebody could rely on (rule R6). What was born is judged by the heads
-    /// that say so.
-    async fn unborn(&mut self, pool: &Pool, head: &Head) -> Result<()> {
-        if planted(Bug::UnbornNotRoot) {
-            return Ok(());
-        }
-        match self.root(pool, head, &names::head(head.volume, head.number)).await {
-            Err(error @ EngineError::Damaged { .. }) if !planted(Bug::UnbornNotBuried) => {
-                tracing::warn!(volume = %head.volume, %error, "a fork or snapshot that was never finished");
-                self.bury(pool, head.volume).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// Buries a volume, if it is not born. One that is born meanwhile has a head that the next LIST shows.
-    pub(super) async fn bury(&mut self, pool: &Pool, volume: VolumeId) -> Result<()> {
-        let Some(newest) = self.newest.get_mut(&volume) else { return Ok(()) };
-        if let Some(pin) = &newest.pin
-            && (self.looks_only || pin.bury(pool).await? == Fate::Buried)
-        {
-            (newest.kind, newest.pin) = (HeadKind::Deleted, None);
-            self.buried += 1;
-        }
-        Ok(())
-    }
-
-    /// Marks what a head reaches.
-    pub(super) async fn root(&mut self, pool: &Pool, head: &Head, name: &str) -> Result<()> {
-        self.roots += 1;
-        let tail = self.tail(pool, head).await;
-        let pages = match head.root {
-            Some(root) if tail.is_ok() => self.walk(pool, root, blocks_of(head.size_bytes)).await,
-            _ => Ok(()),
-        };
-        match tail.and(pages) {
-            Err(error) => self.pass_over(head.volume, stopped_by(name, error)),
-            Ok(()) => Ok(()),
-        }
-    }
-
-    /// Marks what the tail names: each segment's index is read once.
-    async fn tail(&mut self, pool: &Pool, head: &Head) -> Result<()> {
-        let read = |id: SegmentId| self.segments.get(&id).is_some_and(|reached| reached.tail.is_some());
-        let fresh: Vec<_> = head.tail.iter().filter(|segment| !read(segment.id)).cloned().collect();
-        for segment in &head.tail {
-            let open = self.open;
-            self.segments.entry(segment.id).or_default().open |= open;
-        }
-        let gets = fresh.iter().map(|segment| pool.fetcher().index(segment.id, Some(segment)));
-        let gets: Vec<_> = gets.collect();
-        let mut gets = stream::iter(gets).buffered(INDEXES_AT_ONCE);
-        while let Some(index) = gets.next().await {
-            let index = index?;
-            if !planted(Bug::TailNotCounted) {
-                self.index(&index);
-            }
-        }
-        Ok(())
-    }
-
-    fn index(&mut self, index: &SegmentIndex) {
-        self.segments.entry(index.id).or_default().tail = Some(index.slots);
-        for run in &index.runs {
-            self.slots(run.address(index.id), run.blocks);
-        }
-    }
-
-    /// Marks the slots of consecutive blocks.
-    fn slots(&mut self, first: Address, blocks: u64) {
-        let AddressKind::Segment(id, slot) = first.kind() else { return };
-        let count = u32::try_from(blocks).expect("consecutive blocks lie in one segment");
-        if self.watched.get(&id).is_some_and(|dropped| dropped.touches(slot, count)) {
-            self.revived.insert(id);
-        }
-        let open = self.open;
-        let reached = self.segments.entry(id).or_default();
-        reached.open |= open;
-        if planted(Bug::SharedSlotDead) && !reached.live.overlap(slot, count).is_empty() {
-            reached.live.remove(slot, count);
-            return;
-        }
-        // Rule R5: only added.
-        reached.live.insert(slot, count);
-    }
-
-    async fn walk(&mut self, pool: &Pool, root: PageRef, size_blocks: u64) -> Result<()> {
-        let mut waiting = Vec::new();
-        self.visit(&mut waiting, checkpoint::top(size_blocks), root);
-        while !waiting.is_empty() {
-            // The deepest first: what waits is at most the siblings along a few paths.
-            let batch = waiting.split_off(waiting.len().saturating_sub(PAGES_AT_ONCE));
-            let wanted: Vec<_> = batch
-                .iter()
-                .map(|(place, reference): &(Place, PageRef)| (*reference, place.level, place.index))
-                .collect();
-            let pages = pool.fetcher().pages(&wanted).await?;
-            for ((place, reference), page) in batch.into_iter().zip(pages) {
-                check_page(&page, place, size_blocks).map_err(|message| EngineError::Damaged {
-                    object: format!("{} at {}", names::pack(reference.pack), reference.offset),
-                    message,
-                })?;
-                self.page(&mut waiting, place, &page);
-            }
-        }
-        Ok(())
-    }
-
-    fn page(&mut self, waiting: &mut Vec<(Place, PageRef)>, place: Place, page: &Page) {
-        match page {
-            Page::Leaf(runs) => {
-                for run in runs {
-                    self.slots(run.address, run.blocks.into());
-                }
-            }
-            Page::Inner(children) => {
-                for (child, what) in children {
-                    if let Child::Page(reference) = what {
-                        self.visit(waiting, place.child(*child), *reference);
-                    }
-                }
-            }
-        }
-    }
-
-    fn visit(&mut self, waiting: &mut Vec<(Place, PageRef)>, place: Place, reference: PageRef) {
-        if self.pages.insert((reference.pack, reference.offset)) {
-            self.packs.insert(reference.pack);
-            waiting.push((place, reference));
-        }
-    }
-
-    /// Rule R13: a root that cannot be read ends the round, unless its volume was set aside.
-    fn pass_over(&self, volume: VolumeId, error: EngineError) -> Result<()> {
-        if matches!(error, EngineError::Damaged { .. }) && self.set_aside.has(volume) {
-            tracing::warn!(%volume, %error, "a volume in quarantine is passed over");
-            return Ok(());
-        }
-        if planted(Bug::UnreadablePassed) { Ok(()) } else { Err(error) }
-    }
-}
-
-/// Says which root stopped the round, and what to do.
-fn stopped_by(root: &str, error: EngineError) -> EngineError {
-    match error {
-        EngineError::Store(_) => error,
-        error => EngineError::Damaged {
-            object: root.to_owned(),
-            message: format!(
-                "what it reaches cannot be read, so nothing is deleted in this pool (rule R13): {error}; put the object \
-                 back, delete the volume, or set it aside: esker quarantine VOLUME"
-            ),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use esker_format::{
-        page::LeafRun,
-        segment::{Run, RunKind},
-    };
-
-    use super::*;
-
-    fn id(counter: u32) -> SegmentId {
-        SegmentId { writer: 1, counter }
-    }
-
-    #[test]
-    fn a_tail_counts_what_its_runs_name_here_and_elsewhere() {
-        let run = |lba, blocks, kind| Run { lba, blocks, sequence: 1, kind };
-        let runs = vec![
-            run(0, 4, RunKind::Data { first_slot: 2 }),
-            run(10, 3, RunKind::Reference(Address::segment(id(7), 40))),
-            run(20, 9, RunKind::Zero),
-            run(30, 2, RunKind::Reference(Address::segment(id(1), 9))),
-        ];
-        let index = SegmentIndex {
-            id: id(1),
-            first_sequence: 1,
-            last_sequence: 1,
-            frames: Vec::new(),
-            runs,
-            slots: 11,
-            rewrite: None,
-        };
-        let mut mark = Mark::default();
-        mark.index(&index);
-        let own = &mark.segments[&id(1)];
-        assert_eq!((own.live.runs(), own.tail), (vec![(2, 4), (9, 2)], Some(11)));
-        let other = &mark.segments[&id(7)];
-        assert_eq!((other.live.runs(), other.tail), (vec![(40, 3)], None));
-    }
-
-    /// Rule R5.
-    #[test]
-    fn what_two_leaves_name_is_counted_from_both() {
-        let leaf = |slot, blocks| {
-            Page::Leaf(vec![LeafRun { start: 0, blocks, address: Address::segment(id(1), slot) }])
-        };
-        let (mut mark, place) = (Mark::default(), Place { level: 0, index: 0 });
-        mark.page(&mut Vec::new(), place, &leaf(0, 10));
-        mark.page(&mut Vec::new(), place, &leaf(5, 10));
-        mark.open = true;
-        mark.page(&mut Vec::new(), place, &leaf(5, 1));
-        let reached = &mark.segments[&id(1)];
-        assert_eq!((reached.live.runs(), reached.open), (vec![(0, 15)], true));
+        self.pages_read
     }
 }

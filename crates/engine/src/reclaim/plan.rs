@@ -13,7 +13,10 @@ use esker_format::{
 use esker_io::sync::Mutex;
 use futures_util::{StreamExt, stream};
 
-use super::{mark::Mark, round::Class};
+use super::{
+    mark::{Mark, Reached},
+    round::Class,
+};
 use crate::{
     core::victims::{Limits, Object, Part, Plan, Reason, Verdict, Victim, plan},
     pool::Pool,
@@ -72,19 +75,22 @@ pub(super) async fn decide(
     let (mut objects, mut unread) = (BTreeMap::<Bulk, Object>::new(), Vec::new());
     for (id, home) in &homes {
         let reached = mark.segments.get(id);
-        let live = reached.map_or(0, |reached| reached.live.count());
+        let shown = reached.map_or(0, |reached| reached.live.count());
         let tail = reached.and_then(|reached| reached.tail);
         let in_tail = tail.map(|sealed| Facts { sealed, slots: sealed, bundle: None });
         let none = Facts { sealed: 0, slots: 0, bundle: None };
         let Facts { sealed, slots, .. } = facts.get(id).copied().or(in_tail).unwrap_or(none);
-        if live > slots {
+        if shown > slots {
             let reason = Reason::Unreadable;
-            unread.push(Verdict { segment: *id, bytes: listed[home], slots: 0, live, reason });
+            unread.push(Verdict { segment: *id, bytes: listed[home], slots: 0, live: shown, reason });
             continue;
         }
+        // Of what is only named, some may be dropped already: at most all that is left lives.
+        let live = reached.map_or(0, Reached::count).min(slots);
         let in_flight = in_flight.contains(home);
         let open = reached.is_some_and(|reached| reached.open);
-        let part = Part { segment: *id, sealed, slots, live, tail: tail.is_some(), in_flight, open };
+        let whole = reached.is_some_and(|reached| reached.whole);
+        let part = Part { segment: *id, sealed, slots, live, tail: tail.is_some(), whole, in_flight, open };
         let object =
             objects.entry(*home).or_insert_with(|| Object { bytes: listed[home], parts: Vec::new() });
         object.parts.push(part);
@@ -96,7 +102,8 @@ pub(super) async fn decide(
     let mut plan = plan(&objects, limits);
     plan.verdicts.extend(unread);
     plan.verdicts.sort_by_key(|verdict| verdict.segment);
-    let victim = |segment: &SegmentId| Victim { segment: *segment, live: mark.segments[segment].live.runs() };
+    let victim =
+        |segment: &SegmentId| Victim { segment: *segment, live: mark.segments[segment].stay().runs() };
     let bundles = plan.bundles.iter().map(|bundle| bundle.iter().map(victim).collect()).collect();
     let reseals = plan.reseals.iter().map(victim).collect();
     Planned { plan, bundles, reseals }

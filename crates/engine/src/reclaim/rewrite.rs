@@ -5,7 +5,7 @@
 //!            condemns the    through the reader  new salts, PUT      a LIST after   now current     the old objects
 //!            dropped slots   (verified)          new frames          the mark (R7)  (rule G2)
 //! ```
-//! 1. Open the index of each victim. What lives must be there: a live slot that an earlier rewrite dropped is damage.
+//! 1. Open the index of each victim. What heads show must be there: where an earlier rewrite dropped it, that is damage.
 //! 2. A segment of which less than a sixteenth lives is emptied by the owners of open volumes, like writes (rule G5); one
 //!    that they hold nothing of is held by old heads, or by volumes that are not open here, and goes on to 3.
 //! 3. Publish the round: it condemns the dropped slots for ever and suspends the segments (rules G1, R3).
@@ -34,7 +34,6 @@ use esker_format::{
 use esker_io::{Bug, planted, sync::Arc};
 
 use super::{
-    InFlight, Sent,
     chains::TableChange,
     mark::Mark,
     round::{Report, Round},
@@ -44,6 +43,7 @@ use crate::{
     core::{slots::Slots, victims::Victim},
     fetch::Part,
     upload,
+    uses::{InFlight, Sent},
 };
 
 /// A bundle is sent before it is larger.
@@ -85,9 +85,13 @@ impl Round<'_> {
     ) -> Result<()> {
         let mut plans = Vec::new();
         // What lives of it is known, and all of it.
-        let known = |victim: &Victim| !victim.live.is_empty() && !mark.keeps(&Bulk::Segment(victim.segment));
-        for victim in victims.into_iter().filter(known).take(VICTIMS_MAX) {
-            if let Some(plan) = self.plan(victim, report).await? {
+        let known = |victim: &Victim| {
+            let named = mark.segments.get(&victim.segment).is_some_and(|reached| reached.tail.is_some());
+            (named || !victim.live.is_empty()) && !mark.keeps(&Bulk::Segment(victim.segment))
+        };
+        let victims: Vec<_> = victims.into_iter().filter(known).take(VICTIMS_MAX).collect();
+        for victim in victims {
+            if let Some(plan) = self.plan(victim, mark, report).await? {
                 plans.push(plan);
             }
         }
@@ -117,24 +121,28 @@ impl Round<'_> {
     }
 
     /// Steps 1 and 2; `None` when the segment is left alone.
-    async fn plan(&self, victim: Victim, report: &mut Report) -> Result<Option<Plan>> {
+    async fn plan(&self, victim: Victim, mark: &Mark, report: &mut Report) -> Result<Option<Plan>> {
         let segment = victim.segment;
         let index = self.pool.fetcher().index(segment, None).await?;
-        let (held, mut live) = (Slots::of(&index.kept()), Slots::of(&victim.live));
-        if let Some((slot, _)) = live.without(&held).runs().first() {
-            let message = format!("a root names slot {slot}, which was dropped by reclaim");
+        let held = Slots::of(&index.kept());
+        let shown = mark.segments.get(&segment).map(|reached| reached.live.without(&held).runs());
+        if let Some((slot, _)) = shown.unwrap_or_default().first() {
+            let message = format!("a head shows slot {slot}, which was dropped by reclaim");
             return Err(EngineError::Damaged { object: names::segment(segment), message });
         }
-        if live.count() * ALMOST_EMPTY < index.slots {
+        // What is only named may be dropped already.
+        let mut live = held.without(&held.without(&Slots::of(&victim.live)));
+        if !live.is_empty() && live.count() * ALMOST_EMPTY < index.slots {
             let moved = self.empty(&index, &live).await;
             report.resealed += moved;
             if moved > 0 {
                 return Ok(None);
             }
         }
-        if planted(Bug::RewriteDropsLive) {
-            let (last, count) = *victim.live.last().expect("something lives");
-            live = live.without(&Slots::of(&[(last + (count - 1) as u16, 1)]));
+        if planted(Bug::RewriteDropsLive)
+            && let Some((last, count)) = victim.live.last()
+        {
+            live.remove(last + (count - 1) as u16, 1);
         }
         let dropped = held.without(&live);
         Ok(Some(Plan { segment, kept: live.runs(), dropped }))

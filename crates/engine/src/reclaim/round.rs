@@ -28,7 +28,8 @@
 //!    is and the table does not say that it is in a bundle; a bundle, when the table has a reached segment there.
 //!    A round record condemns the segments that are dead for the first time (rule R3). The local list says for how long
 //!    each was seen dead, in every round without a break (`core::grace`); it is saved before anything is deleted.
-//! 8. Due is what was dead for the grace. A round that wants to delete very much stops and asks.
+//! 8. Due is what was dead for the grace. A round that wants to delete very much stops and asks; what rewrites have
+//!    superseded is not asked about, for that is reclaim's own doing, and comes due all at once.
 //!    Before a bundle goes, a record of the table takes out what is named there, all of it dead, and takes the only number
 //!    that another run could still try, with a rewrite that nobody has heard of (rule G2).
 //! 9. DELETE what is due, a few at once. Whatever is left when the round ends early is due in the next one.
@@ -58,7 +59,7 @@ use futures_util::{StreamExt, stream};
 
 pub use super::report::{Class, Options, Report};
 use super::{
-    mark::{Listed, Mark},
+    mark::{Age, Listed, Mark},
     plan::{self, Known, Planned},
     quarantine::listed,
     released, waiting,
@@ -66,12 +67,7 @@ use super::{
 use crate::{
     EngineError, Result,
     birth::Pin,
-    core::{
-        grace::{self, BRAKE_PERCENT},
-        heads::Keep,
-        slots::Slots,
-        victims::Victim,
-    },
+    core::{grace, heads::Keep, slots::Slots, victims::Victim},
     pool::Pool,
     table::Table,
     volume::Volume,
@@ -169,7 +165,7 @@ impl Round<'_> {
         let mut kept = verdict.waiting.clone();
         kept.extend(&verdict.due);
         self.save(kept, known)?;
-        self.brake(verdict.due.len() as u64, listed.len() as u64)?;
+        self.brake(&verdict.due, &listed)?;
         self.take_out(&verdict.due).await?;
         self.delete_heads(&mark, &mut report).await?;
         let expired = released::expire(self.pool, &mark, self.stop).await;
@@ -224,7 +220,7 @@ impl Round<'_> {
         for _ in 0..MARKS_MAX {
             in_flight.extend(self.pool.uses().in_flight());
             for head in self.pool.uses().read() {
-                mark.root(self.pool, &head, "a volume that is open here for reading").await?;
+                mark.root(self.pool, &head, "a volume that is open here for reading", Age::Newest).await?;
             }
             let heads = self.heads(mark).await?;
             let all_seen = mark.look(self.pool, &heads).await?;
@@ -310,16 +306,6 @@ impl Round<'_> {
         dead.sort_by_key(|dead| dead.object);
         let world = self.pool.world();
         waiting::save(world, &WaitingList { pool: self.pool.id(), wall_ms: world.clock.wall_ms(), dead })
-    }
-
-    fn brake(&self, due: u64, listed: u64) -> Result<()> {
-        if self.options.force || !grace::brakes(due, listed) {
-            return Ok(());
-        }
-        Err(EngineError::Invalid(format!(
-            "{due} of the pool's {listed} segments and packs are dead, more than {BRAKE_PERCENT} %; nothing was deleted. \
-             If that is right, say so: esker reclaim --force"
-        )))
     }
 
     /// Step 9. Returns what is left.

@@ -103,35 +103,51 @@ impl Model {
                 heads.iter().filter(|other| other.volume == head.volume).map(|head| head.number).max();
             let deleted = |other: &Head| other.volume == head.volume && other.kind == HeadKind::Deleted;
             if !heads.iter().any(deleted) {
-                model.head(pool, head, newest == Some(head.number)).await;
+                let shows = |other: &Head| (other.root, other.size_bytes, other.tail.clone());
+                let is_newest = |other: &&Head| {
+                    !heads.iter().any(|above| above.volume == other.volume && above.number > other.number)
+                };
+                // What is somebody's newest state as well is walked as that.
+                let shown = heads.iter().filter(is_newest).any(|other| shows(other) == shows(head));
+                model.head(pool, head, newest == Some(head.number), shown).await;
             }
         }
         model
     }
 
-    async fn head(&mut self, pool: &Pool, head: &Head, newest: bool) {
+    /// All that a head names, or what it shows: each block looked up by itself.
+    async fn head(&mut self, pool: &Pool, head: &Head, newest: bool, shown: bool) {
         let by = (head.volume, newest);
-        let mut runs = Vec::new();
-        for segment in &head.tail {
-            let index = pool.fetcher().index(segment.id, None).await.unwrap();
-            runs.extend(index.runs.iter().map(|run| (run.address(segment.id), run.blocks)));
-            self.indexes.insert(segment.id, index);
-        }
+        let (mut runs, mut blocks_now) = (Vec::new(), BTreeMap::new());
         if let Some(root) = head.root {
             self.packs.insert(names::pack(root.pack));
             let blocks = head.size_bytes / BLOCK_BYTES as u64;
-            let found = |_: Place, page: &Page| match page {
-                Page::Leaf(leaf) => runs.extend(leaf.iter().map(|run| (run.address, run.blocks.into()))),
-                Page::Inner(children) => {
-                    self.packs.extend(children.iter().filter_map(|(_, child)| match child {
-                        esker_format::page::Child::Page(reference) => Some(names::pack(reference.pack)),
-                        esker_format::page::Child::Zero => None,
-                    }))
-                }
-            };
+            let found =
+                |place: Place, page: &Page| match page {
+                    Page::Leaf(leaf) => runs.extend(leaf.iter().map(|run| {
+                        (place.start() + u64::from(run.start), run.address, u64::from(run.blocks))
+                    })),
+                    Page::Inner(children) => {
+                        self.packs.extend(children.iter().filter_map(|(_, child)| match child {
+                            esker_format::page::Child::Page(reference) => Some(names::pack(reference.pack)),
+                            esker_format::page::Child::Zero => None,
+                        }))
+                    }
+                };
             checkpoint::load(pool.fetcher(), root, blocks, &(0..blocks), found).await.unwrap();
         }
-        for (address, blocks) in runs {
+        for segment in &head.tail {
+            let index = pool.fetcher().index(segment.id, None).await.unwrap();
+            runs.extend(index.runs.iter().map(|run| (run.lba, run.address(segment.id), run.blocks)));
+            self.indexes.insert(segment.id, index);
+        }
+        if shown {
+            for (lba, address, blocks) in std::mem::take(&mut runs) {
+                blocks_now.extend((0..blocks).map(|block| (lba + block, address.plus(block))));
+            }
+            runs.extend(blocks_now.into_iter().map(|(lba, address)| (lba, address, 1)));
+        }
+        for (_, address, blocks) in runs {
             let AddressKind::Segment(id, first) = address.kind() else { continue };
             if let Entry::Vacant(missing) = self.indexes.entry(id) {
                 missing.insert(pool.fetcher().index(id, None).await.unwrap());
@@ -269,6 +285,30 @@ async fn what_a_tail_overwrites_is_mapped_once() {
     assert!(host.drain().await.is_empty());
     let space = checked(&pool).await;
     assert_eq!(of(&space, "v").mapped_bytes, (mapped - 50) * BLOCK as u64);
+}
+
+/// A tail overwrites most of what it and the pages hold: a snapshot of that, and a fork of it, hold what shows, once the
+/// volume is gone.
+#[tokio::test]
+async fn what_a_tail_hides_is_held_by_nobody() {
+    let (_directory, host) = host("memory://space-hidden", 1_000).await;
+    let pool = host.pool().clone();
+    host.create("v", SIZE, properties()).await.unwrap();
+    assert!(host.drain().await.is_empty());
+    for round in 0..4 {
+        settle(&host, "v", round * 50, 900, round).await;
+    }
+    host.snapshot("v", "s", Vec::new()).await.unwrap();
+    host.fork("v@s", "copy").await.unwrap();
+    let before = checked(&pool).await;
+    assert_eq!(of(&before, "v@s").mapped_bytes, 1_050 * BLOCK as u64);
+    assert_eq!(of(&before, "v@s").referenced_bytes, of(&before, "v").referenced_bytes);
+    host.delete("v").await.unwrap();
+    let after = checked(&pool).await;
+    assert_eq!(after.live_bytes(), of(&after, "v@s").referenced_bytes);
+    assert_eq!(of(&after, "copy").shared_bytes, after.live_bytes());
+    let gone: u64 = after.gone.values().sum();
+    assert!(after.dead_bytes + gone > before.dead_bytes, "{after:?}");
 }
 
 /// What is uploaded and named by no head is in flight while its commit is not settled, and dead after that.

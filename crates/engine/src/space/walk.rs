@@ -3,6 +3,9 @@
 //! A page that several volumes name is walked no more than twice, however many they are: once for the first of them,
 //! and once more to say that all below it is shared. What it maps is remembered with it, so each further volume that
 //! names it learns that without a walk.
+//!
+//! What a volume's newest head shows is its ([`super::shown`]), and so is what somebody reads. Of its older heads all
+//! counts that they name, as in a round of reclaim: also what their own tails have overwritten, as far as it is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,12 +21,13 @@ use esker_format::{
 use esker_io::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::mapped;
+use super::Roots;
 use crate::{
     EngineError, Result, checkpoint,
     core::{
         fold::{Place, check_page},
         space::{Held, Holder, Sums, Weights},
+        state::State,
     },
     pool::Pool,
     volume::blocks_of,
@@ -68,16 +72,19 @@ pub(super) struct Walk<'a> {
     progress: &'a (dyn Fn(u64, u64) + Sync),
     nodes: Vec<Node>,
     pages: BTreeMap<(PackId, u64), u32>,
-    packs: BTreeSet<PackId>,
+    pub(super) packs: BTreeSet<PackId>,
+    /// What heads show, and how much that is.
+    pub(super) states: BTreeMap<State, (Holder, Mapped)>,
+    /// Segments in the tails of older heads.
     tails: BTreeMap<SegmentId, Holder>,
     held: BTreeMap<SegmentId, Held>,
     weights: BTreeMap<SegmentId, Weights>,
     /// Who is walking.
-    by: Holder,
+    pub(super) by: Holder,
 }
 
 /// The segment of an address, where it is in one.
-fn segment(address: Address) -> Option<SegmentId> {
+pub(super) fn segment(address: Address) -> Option<SegmentId> {
     match address.kind() {
         AddressKind::Segment(id, _) => Some(id),
         _ => None,
@@ -101,6 +108,7 @@ impl<'a> Walk<'a> {
             nodes: Vec::new(),
             pages: BTreeMap::new(),
             packs: BTreeSet::new(),
+            states: BTreeMap::new(),
             tails: BTreeMap::new(),
             held: BTreeMap::new(),
             weights: BTreeMap::new(),
@@ -109,17 +117,38 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks from a volume's heads. Returns how many blocks the newest one maps, and what it reaches takes.
-    pub(super) async fn volume(&mut self, number: u32, newest: &Head, older: &[Head]) -> Result<(u64, u64)> {
+    pub(super) async fn volume(&mut self, number: u32, roots: &Roots) -> Result<Mapped> {
         self.by = Holder::Newest(number);
-        let (tail, tail_bytes) = self.tail(newest).await?;
-        let pages = self.root(newest).await?;
-        let mapped = mapped::blocks(self, newest, &tail).await?;
+        let mapped = self.shown(&roots.newest).await?;
         self.by = Holder::Older(number);
-        for head in older {
-            self.tail(head).await?;
-            self.root(head).await?;
+        for head in &roots.read {
+            self.shown(head).await?;
         }
-        Ok((mapped, pages.bytes + tail_bytes))
+        for head in &roots.older {
+            self.named(head).await?;
+        }
+        Ok(mapped)
+    }
+
+    /// All that a head names is reached.
+    async fn named(&mut self, head: &Head) -> Result<()> {
+        if head.tail.is_empty() || self.states.contains_key(&State::of(head)) {
+            self.shown(head).await?;
+            return Ok(());
+        }
+        for index in self.tail(head).await? {
+            let before = self.tails.get(&index.id).copied();
+            let holder = before.map_or(self.by, |before| before.and(self.by));
+            self.tails.insert(index.id, holder);
+            if before != Some(holder) {
+                let runs: Vec<_> = index.runs.iter().map(|run| (run.address(index.id), run.blocks)).collect();
+                self.weigh(runs.iter().filter_map(|(address, _)| segment(*address)).collect()).await?;
+                runs.iter().for_each(|(address, blocks)| self.hold(*address, *blocks));
+            }
+        }
+        let top = checkpoint::top(blocks_of(head.size_bytes));
+        self.whole(head.root.map(|root| (top, root)).as_slice(), blocks_of(head.size_bytes)).await?;
+        Ok(())
     }
 
     /// Whether anything reaches it.
@@ -149,55 +178,28 @@ impl<'a> Walk<'a> {
         Ok(sums)
     }
 
-    /// What is known to be mapped below a page that was walked.
-    pub(super) fn mapped(&self, reference: &PageRef) -> Option<Mapped> {
-        let node = self.pages.get(&(reference.pack, reference.offset))?;
-        Some(self.nodes[*node as usize].mapped)
-    }
-
-    pub(super) fn pool(&self) -> &'a Pool {
-        self.pool
-    }
-
-    /// The segments of a tail, oldest first, and what their slots take that their own runs name.
-    async fn tail(&mut self, head: &Head) -> Result<(Vec<Arc<SegmentIndex>>, u64)> {
+    /// The indexes of a tail, oldest first.
+    pub(super) async fn tail(&mut self, head: &Head) -> Result<Vec<Arc<SegmentIndex>>> {
         let pool = self.pool;
         let reads: Vec<_> =
             head.tail.iter().map(|segment| pool.fetcher().index(segment.id, Some(segment))).collect();
         let tail: Vec<_> = stream::iter(reads).buffered(INDEXES_AT_ONCE).try_collect().await?;
-        let mut bytes = 0;
-        for index in &tail {
-            if self.listed.contains_key(&Bulk::Segment(index.id)) {
-                self.weights.entry(index.id).or_insert_with(|| Weights::of(index));
-            }
-            let runs: Vec<_> = index.runs.iter().map(|run| (run.address(index.id), run.blocks)).collect();
-            let named = runs.iter().filter_map(|(address, _)| segment(*address)).collect();
-            self.weigh(named).await?;
-            bytes += runs.iter().map(|(address, blocks)| self.bytes_of(*address, *blocks)).sum::<u64>();
-            let before = self.tails.get(&index.id).copied();
-            let holder = before.map_or(self.by, |before| before.and(self.by));
-            self.tails.insert(index.id, holder);
-            if before != Some(holder) {
-                runs.iter().for_each(|(address, blocks)| self.hold(*address, *blocks));
-            }
+        for index in tail.iter().filter(|index| self.listed.contains_key(&Bulk::Segment(index.id))) {
+            self.weights.entry(index.id).or_insert_with(|| Weights::of(index));
         }
-        Ok((tail, bytes))
+        Ok(tail)
     }
 
-    /// The pages of a head.
-    async fn root(&mut self, head: &Head) -> Result<Mapped> {
-        let Some(root) = head.root else { return Ok(Mapped::default()) };
-        let size_blocks = blocks_of(head.size_bytes);
+    /// These pages are reached, and all below them. Returns how much they map.
+    pub(super) async fn whole(&mut self, pages: &[(Place, PageRef)], size_blocks: u64) -> Result<Mapped> {
         let mut waiting = Vec::new();
-        let node = self.visit(&mut waiting, None, checkpoint::top(size_blocks), root, true);
+        let visit = |(place, page): &(Place, PageRef)| self.visit(&mut waiting, None, *place, *page, false);
+        let nodes: Vec<u32> = pages.iter().map(visit).collect();
         while !waiting.is_empty() {
             // The deepest first: what waits is at most the siblings along a few paths.
             let batch = waiting.split_off(waiting.len().saturating_sub(PAGES_AT_ONCE));
-            let wanted: Vec<_> = batch
-                .iter()
-                .map(|page: &Waiting| (page.reference, page.place.level, page.place.index))
-                .collect();
-            let pages = self.pool.fetcher().pages(&wanted).await?;
+            let wanted: Vec<_> = batch.iter().map(|page: &Waiting| (page.place, page.reference)).collect();
+            let pages = self.read(&wanted, size_blocks).await?;
             let leaves = pages.iter().filter_map(|page| match page {
                 Page::Leaf(runs) => Some(runs),
                 Page::Inner(_) => None,
@@ -205,17 +207,28 @@ impl<'a> Walk<'a> {
             let named = leaves.flatten().filter_map(|run| segment(run.address)).collect();
             self.weigh(named).await?;
             for (from, page) in batch.iter().zip(&pages) {
-                check_page(page, from.place, size_blocks).map_err(|message| EngineError::Damaged {
-                    object: format!("{} at {}", names::pack(from.reference.pack), from.reference.offset),
-                    message,
-                })?;
                 match page {
                     Page::Leaf(runs) => self.leaf(from, runs),
                     Page::Inner(children) => self.inner(&mut waiting, from, children),
                 }
             }
         }
-        Ok(self.nodes[node as usize].mapped)
+        let mut mapped = Mapped::default();
+        nodes.into_iter().for_each(|node| mapped += self.nodes[node as usize].mapped);
+        Ok(mapped)
+    }
+
+    /// Reads pages that stand there.
+    pub(super) async fn read(&self, pages: &[(Place, PageRef)], size_blocks: u64) -> Result<Vec<Page>> {
+        let wanted: Vec<_> = pages.iter().map(|(place, page)| (*page, place.level, place.index)).collect();
+        let found = self.pool.fetcher().pages(&wanted).await?;
+        for ((place, reference), page) in pages.iter().zip(&found) {
+            check_page(page, *place, size_blocks).map_err(|message| EngineError::Damaged {
+                object: format!("{} at {}", names::pack(reference.pack), reference.offset),
+                message,
+            })?;
+        }
+        Ok(found)
     }
 
     fn inner(&mut self, waiting: &mut Vec<Waiting>, from: &Waiting, children: &[(u16, Child)]) {
@@ -281,16 +294,21 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The slots of consecutive blocks are reached.
-    fn hold(&mut self, first: Address, blocks: u64) {
-        if let AddressKind::Segment(id, slot) = first.kind()
-            && self.weights.contains_key(&id)
-        {
-            self.held.entry(id).or_default().hold(slot, blocks as u32, self.by);
-        }
+    /// The slots of consecutive blocks are reached. Older heads name some that their own tails hide, and that may be
+    /// dropped: those that are left count.
+    pub(super) fn hold(&mut self, first: Address, blocks: u64) {
+        let AddressKind::Segment(id, slot) = first.kind() else { return };
+        let Some(weights) = self.weights.get(&id) else { return };
+        let count = blocks as u32;
+        let stretches = match self.by {
+            Holder::Older(_) => weights.left_of(slot, count),
+            Holder::Newest(_) | Holder::Shared => vec![(slot, count)],
+        };
+        let held = self.held.entry(id).or_default();
+        stretches.into_iter().for_each(|(slot, count)| held.hold(slot, count, self.by));
     }
 
-    fn bytes_of(&self, first: Address, blocks: u64) -> u64 {
+    pub(super) fn bytes_of(&self, first: Address, blocks: u64) -> u64 {
         let AddressKind::Segment(id, slot) = first.kind() else { return 0 };
         // What the segment does not have is an error in the end, when all is added up.
         self.weights.get(&id).and_then(|weights| weights.of_slots(slot, blocks as u32)).unwrap_or(0)
@@ -298,7 +316,7 @@ impl<'a> Walk<'a> {
 
     /// Reads what slots take, of all segments that are named here for the first time. Not of those that came after
     /// the LIST.
-    async fn weigh(&mut self, named: BTreeSet<SegmentId>) -> Result<()> {
+    pub(super) async fn weigh(&mut self, named: BTreeSet<SegmentId>) -> Result<()> {
         let missing =
             |id: &SegmentId| !self.weights.contains_key(id) && self.listed.contains_key(&Bulk::Segment(*id));
         let reads: Vec<_> = named.into_iter().filter(missing).map(|id| index(self.pool, id)).collect();

@@ -6,17 +6,20 @@ use std::{
 };
 
 use esker_format::address::AddressKind;
-use esker_io::sync::{
-    Mutex,
-    atomic::{AtomicU64, Ordering},
+use esker_io::{
+    BoxFuture,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::Volume;
 use crate::{
     Result,
-    ahead::Tally,
+    ahead::Foresees,
     core::ahead::{Detector, STREAMS},
-    fetch::{Fetcher, Part},
+    fetch::{Fetcher, Part, Tally},
 };
 
 /// What is known of a volume's reads.
@@ -46,6 +49,17 @@ impl Ahead {
     }
 }
 
+impl Foresees for Volume {
+    fn read_ahead(self: Arc<Self>, blocks: Range<u64>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.try_read_ahead(blocks).await {
+                // Whoever reads there will be told.
+                tracing::debug!(volume = %self.name, %error, "reading ahead fails");
+            }
+        })
+    }
+}
+
 impl Volume {
     /// A read has to wait.
     pub(super) fn faulted(self: &Arc<Self>, lba: u64, blocks: u64) {
@@ -70,14 +84,6 @@ impl Volume {
         };
         if let (Some(blocks), Some(volume)) = (asked, self.ahead.volume.get()) {
             self.pool.ahead().ask(volume.clone(), blocks);
-        }
-    }
-
-    /// Fetches blocks that nobody has asked for yet.
-    pub(crate) async fn read_ahead(self: Arc<Self>, blocks: Range<u64>) {
-        if let Err(error) = self.try_read_ahead(blocks).await {
-            // Whoever reads there will be told.
-            tracing::debug!(volume = %self.name, %error, "reading ahead fails");
         }
     }
 

@@ -23,10 +23,10 @@ use crate::{
     core::policy::part_blocks,
     log::Cut,
     pool::Pool,
-    reclaim::InFlight,
     seal::{Intake, Move, Outcome},
     segment_ids::SegmentIds,
     upload,
+    uses::InFlight,
 };
 
 /// Map entries that change under one hold of the guard: well below 100 µs.

@@ -46,7 +46,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let asked = if args.place.pool.is_none() { args.place.daemon().await? } else { None };
     if let Some(client) = asked {
         let rewound = during("going back", client.rewind(&args.volume, &request)).await?;
-        args.output.print(&rewound, || text(&args.volume, &rewound))?;
+        args.output.print(&rewound, || text(&args, &rewound))?;
         return Ok(Exit::Done);
     }
     store::must_exist(&args.place.url()?)?;
@@ -54,14 +54,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let outcome = during("going back", started.daemon.rewind_now(&args.volume, request)).await;
     let drained = drain(&started.daemon, None).await;
     let rewound = outcome?;
-    args.output.print(&rewound, || text(&args.volume, &rewound))?;
+    args.output.print(&rewound, || text(&args, &rewound))?;
     Ok(if drained == Drained::All { Exit::Done } else { Exit::NotAllStored })
 }
 
-fn text(volume: &str, rewound: &Rewound) -> String {
+fn text(args: &Args, rewound: &Rewound) -> String {
+    let Args { volume, to, .. } = args;
     let Rewound { name, head, written_ms, size_bytes, kept } = rewound;
     let (written, size) = (Time(*written_ms), size::show(*size_bytes));
-    let state = format!("the state of head {head}, written {written}, {size}");
+    let of = if to.starts_with('@') { format!("{volume}{to}") } else { format!("head {head}") };
+    let state = format!("the state of {of}, written {written}, {size}");
     match kept {
         Some(kept) => format!("volume {volume} has {state}; the one before is kept as {kept}"),
         None => format!("made volume {name} with {state}"),

@@ -74,7 +74,8 @@ fn a_daemon_goes_back_in_place_and_as_a_new_volume() {
     bench.write("v", 3, "0", "1M");
     // What was there before is a state like any other.
     let snapshot = kept.strip_prefix('v').unwrap();
-    bench.ok(&["rewind", "v", "--to", snapshot, "--yes"]);
+    let text = bench.ok(&["rewind", "v", "--to", snapshot, "--yes"]);
+    assert!(text.contains(&format!("the state of v{snapshot}")), "{text}");
     expect_second(&bench, "v");
     let said = bench.fails(1, &["rewind", "v", "--to", "100000", "--yes"]);
     assert!(said.contains("esker volume history v"), "{said}");

@@ -1,21 +1,16 @@
 //! What reclaim writes, as text: the segment table, rounds, bundles.
 
 use super::{Bytes, Text, Time, a_segment};
+use crate::chain::Place;
 use crate::segment::SlotRun;
-use crate::{BundleId, FormatError, Hash, Link, Quarantine, RoundRecord, TableRecord, VolumeId, bundle};
+use crate::{BundleId, FormatError, Hash, Quarantine, RoundRecord, TableRecord, VolumeId, bundle};
 
 pub(super) fn table_record(out: &mut Text, bytes: &[u8], fact: Option<u64>) -> Result<(), FormatError> {
     let record = TableRecord::parse(bytes)?;
     let found = record.peek();
     out.line("object", "record of the segment table");
-    out.line("pool", found.pool);
-    out.line("number", found.number);
-    out.line("attempt", found.attempt);
-    out.line("hash", Hash::of(bytes));
-    out.optional("previous", found.previous.map(link));
+    place(out, &found.place, bytes);
     out.line("counts from", if found.is_full() { "itself".into() } else { found.base.to_string() });
-    out.line("run", found.run);
-    out.line("written", Time(found.written_ms));
     out.line("round", found.round);
     out.list("segments", &found.entries, |entry| {
         let (segment, bundle, size, hash) =
@@ -23,7 +18,7 @@ pub(super) fn table_record(out: &mut Text, bytes: &[u8], fact: Option<u64>) -> R
         format!("{segment}: {size} at {} of bundle {bundle}, index {hash}", entry.offset)
     });
     out.list("taken out", &found.removed, ToString::to_string);
-    let (pool, number) = (found.pool, fact.unwrap_or(found.number));
+    let (pool, number) = (found.place.pool, fact.unwrap_or(found.place.number));
     out.verdict(record.verify(pool, number));
     Ok(())
 }
@@ -32,18 +27,12 @@ pub(super) fn round_record(out: &mut Text, bytes: &[u8], fact: Option<u64>) -> R
     let record = RoundRecord::parse(bytes)?;
     let found = record.peek();
     out.line("object", "round of reclaim");
-    out.line("pool", found.pool);
-    out.line("number", found.number);
-    out.line("attempt", found.attempt);
-    out.line("hash", Hash::of(bytes));
-    out.optional("previous", found.previous.map(link));
-    out.line("run", found.run);
-    out.line("written", Time(found.written_ms));
+    place(out, &found.place, bytes);
     out.list("condemned", &found.condemned, ToString::to_string);
     out.list("suspended", &found.suspended, |suspended| {
         format!("{} without {}", suspended.segment, slots(&suspended.dropped))
     });
-    let (pool, number) = (found.pool, fact.unwrap_or(found.number));
+    let (pool, number) = (found.place.pool, fact.unwrap_or(found.place.number));
     out.verdict(record.verify(pool, number));
     Ok(())
 }
@@ -77,8 +66,18 @@ pub(super) fn a_quarantine(out: &mut Text, bytes: &[u8], fact: Option<VolumeId>)
     Ok(())
 }
 
-fn link(link: Link) -> String {
-    format!("attempt {} hash {}", link.attempt, link.hash)
+/// What all records of chains say.
+fn place(out: &mut Text, place: &Place, bytes: &[u8]) {
+    out.line("pool", place.pool);
+    out.line("number", place.number);
+    out.line("attempt", place.attempt);
+    out.line("hash", Hash::of(bytes));
+    out.optional(
+        "previous",
+        place.previous.map(|link| format!("attempt {} hash {}", link.attempt, link.hash)),
+    );
+    out.line("run", place.run);
+    out.line("written", Time(place.written_ms));
 }
 
 /// Stretches of slots, the first few of them.

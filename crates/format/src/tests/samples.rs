@@ -198,8 +198,9 @@ pub(crate) fn rewritten(compression: Compression) -> EncodedSegment {
     writer.finish_rewrite(&sealed.index, rewrite)
 }
 
-fn link() -> Link {
-    Link { attempt: AttemptId([0x45; 16]), hash: Hash([0x66; 32]) }
+fn place(number: u64) -> chain::Place {
+    let previous = Some(Link { attempt: AttemptId([0x45; 16]), hash: Hash([0x66; 32]) });
+    chain::Place { pool: POOL, number, attempt: ATTEMPT, run: RUN, written_ms: TIME_MS, previous }
 }
 
 pub(crate) fn table() -> TableRecord {
@@ -211,14 +212,9 @@ pub(crate) fn table() -> TableRecord {
         index_hash: Hash([counter as u8; 32]),
     };
     TableRecord {
-        pool: POOL,
-        number: 70,
-        attempt: ATTEMPT,
-        run: RUN,
-        written_ms: TIME_MS,
+        place: place(70),
         round: 12,
         base: 65,
-        previous: Some(link()),
         entries: vec![entry(1), entry(9)],
         removed: vec![SegmentId::new(7, 3).unwrap()],
     }
@@ -238,12 +234,7 @@ pub(crate) fn quarantine() -> Quarantine {
 
 pub(crate) fn round() -> RoundRecord {
     RoundRecord {
-        pool: POOL,
-        number: 12,
-        attempt: ATTEMPT,
-        run: RUN,
-        written_ms: TIME_MS,
-        previous: Some(link()),
+        place: place(12),
         condemned: vec![SegmentId::new(7, 2).unwrap(), SegmentId::new(8, 0).unwrap()],
         suspended: vec![Suspended { segment: segment_id(), dropped: vec![(1, 1), (40, 65_496)] }],
     }

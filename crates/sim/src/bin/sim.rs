@@ -6,13 +6,14 @@
 //! sim --scenario NAME [--seed S]             a scenario, cut off after each of its steps
 //! sim --families N [--from S]                many families of volumes, of a hundred steps each
 //! sim --family S                             one family
-//! sim --bug NAME                             plants a bug and runs all scenarios until one catches it
+//! sim --bug NAME [--families N] [--from S]   plants a bug and runs all scenarios and then 50 families, or N families
+//!                                            alone, until one catches it
 //! ```
 #![forbid(unsafe_code)]
 
 use std::{
-    collections::BTreeMap,
     io::{IsTerminal, stderr},
+    ops::Range,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -34,38 +35,14 @@ struct Arguments {
 
 /// The steps of a family's life.
 const FAMILY_STEPS: u64 = 100;
-
-const BUGS: [Bug; 25] = [
-    Bug::ClaimDeleted,
-    Bug::ClaimNotListed,
-    Bug::StrayBelieved,
-    Bug::UnclearIsDone,
-    Bug::AnyLogReplayed,
-    Bug::HoleBelowAck,
-    Bug::EpochReadOn,
-    Bug::GapIsTorn,
-    Bug::PublishedBlindly,
-    Bug::BaseNotChecked,
-    Bug::EvictedEarly,
-    Bug::EvictedInLog,
-    Bug::FilledFromOlder,
-    Bug::OverwrittenNotSealed,
-    Bug::ReleasedEarly,
-    Bug::SyncSkipped,
-    Bug::AckBeforeLog,
-    Bug::CrcIgnored,
-    Bug::OffByOne,
-    Bug::BreakerStaysOpen,
-    Bug::NeverHedged,
-    Bug::NoSpaceIsDone,
-    Bug::SyncRetried,
-    Bug::SharedSlotDead,
-    Bug::TailNotCounted,
-];
+/// Families that a planted bug has to get past.
+const FAMILIES_HUNTED: u64 = 50;
 
 fn main() -> ExitCode {
     let outcome = parse().and_then(|arguments| match arguments {
-        Arguments { bug: Some(bug), .. } => plant(&bug),
+        Arguments { bug: Some(bug), families, from, .. } => {
+            plant(&bug, families.map(|count| from..from + count))
+        }
         Arguments { scenario: Some(name), seed, .. } => scenario(&name, seed.unwrap_or(1)),
         Arguments { seed: Some(seed), .. } => one(seed),
         Arguments { families: Some(count), from, .. } => families(from, count),
@@ -159,13 +136,10 @@ fn many(arguments: &Arguments) -> Result<(), String> {
 fn families(from: u64, count: u64) -> Result<(), String> {
     let start = Instant::now();
     let terminal = stderr().is_terminal();
-    let (mut steps, mut deleted, mut rewritten) = (BTreeMap::new(), 0, 0);
+    let mut sum = family::Done::default();
     for seed in from..from + count {
         let outcome = hunt::guarded(|| {
-            let done = family::run(seed, FAMILY_STEPS).map_err(|failure| failure.to_string())?;
-            deleted += done.deleted;
-            rewritten += done.rewritten;
-            done.steps.into_iter().for_each(|(kind, count)| *steps.entry(kind).or_insert(0) += count);
+            sum.add(family::run(seed, FAMILY_STEPS).map_err(|failure| failure.to_string())?);
             Ok(())
         });
         outcome.map_err(|message| format!("{message}\nrepeat it with: cargo xtask sim --family {seed}"))?;
@@ -177,11 +151,7 @@ fn families(from: u64, count: u64) -> Result<(), String> {
         eprintln!();
     }
     let seconds = start.elapsed().as_secs_f64();
-    let steps: Vec<String> = steps.iter().map(|(kind, count): (_, &u64)| format!("{count} {kind}")).collect();
-    println!(
-        "{count} families from {from}: {}; {deleted} objects deleted, {rewritten} segments rewritten; {seconds:.1} s, all hold",
-        steps.join(", ")
-    );
+    println!("{count} families from {from}: {sum}; {seconds:.1} s, all hold");
     Ok(())
 }
 
@@ -197,15 +167,22 @@ fn scenario(name: &str, seed: u64) -> Result<(), String> {
     if tally.failures.is_empty() { Ok(()) } else { Err(format!("scenario {name} fails")) }
 }
 
-fn plant(name: &str) -> Result<(), String> {
-    let known = || BUGS.map(|bug| format!("{bug:?}")).join(", ");
-    let bug = BUGS.into_iter().find(|bug| format!("{bug:?}") == name);
+fn plant(name: &str, families: Option<Range<u64>>) -> Result<(), String> {
+    let known = || Bug::ALL.iter().map(|bug| format!("{bug:?}")).collect::<Vec<_>>().join(", ");
+    let bug = Bug::ALL.iter().copied().find(|bug| format!("{bug:?}") == name);
     let bug = bug.ok_or_else(|| format!("no bug {name}; there are {}", known()))?;
-    for scenario in scenarios::all() {
+    let scenarios = if families.is_none() { scenarios::all() } else { Vec::new() };
+    for scenario in scenarios {
         if let Some(catch) = hunt::hunt(bug, &scenario, 1..4) {
             println!("{name} is caught by scenario {}: {:?}: {}", scenario.name, catch.point, catch.message);
             return Ok(());
         }
     }
-    Err(format!("{name} is caught by no scenario"))
+    match hunt::hunt_families(bug, families.unwrap_or(0..FAMILIES_HUNTED), FAMILY_STEPS) {
+        Some(catch) => {
+            println!("{name} is caught by family {}: {}", catch.seed, catch.message);
+            Ok(())
+        }
+        None => Err(format!("{name} is not caught")),
+    }
 }

@@ -1,6 +1,9 @@
 //! One file's bytes: what the device holds, what the kernel holds, and the writes between the two.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -47,9 +50,15 @@ impl Sparse {
         while done < data.len() {
             let (page, within) = split(offset + done as u64);
             let part = (PAGE_BYTES - within).min(data.len() - done);
-            let page = self.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE_BYTES]));
-            Arc::make_mut(page)[within..within + part].copy_from_slice(&data[done..done + part]);
+            let written = &data[done..done + part];
             done += part;
+            let page = match self.pages.entry(page) {
+                Entry::Occupied(page) => page.into_mut(),
+                // A log is made of zeros, many of which are never overwritten.
+                Entry::Vacant(_) if are_zeros(written) => continue,
+                Entry::Vacant(place) => place.insert(Arc::new([0; PAGE_BYTES])),
+            };
+            Arc::make_mut(page)[within..within + part].copy_from_slice(written);
         }
         self.grow(offset + data.len() as u64);
     }
@@ -68,6 +77,11 @@ impl Sparse {
         self.read(offset, &mut byte);
         self.write(offset, &[byte[0] ^ (1 << bit)]);
     }
+}
+
+/// Whether there is nothing but zeros; as fast as memory.
+pub(super) fn are_zeros(data: &[u8]) -> bool {
+    data.chunks(PAGE_BYTES).all(|part| part == &[0; PAGE_BYTES][..part.len()])
 }
 
 fn split(offset: u64) -> (u64, usize) {

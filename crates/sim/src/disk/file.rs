@@ -5,7 +5,7 @@ use std::{io::IoSlice, sync::Arc};
 use bytes::Bytes;
 use esker_io::{DiskError, File, disk::Result};
 
-use super::{Detail, Device, Operation, WriteFault, tree::NodeId};
+use super::{Detail, Device, Operation, WriteFault, content::are_zeros, tree::NodeId};
 use crate::run::Run;
 
 /// An open file, as one run sees it.
@@ -57,7 +57,7 @@ impl File for FakeFile {
     fn write_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<()> {
         let operation = self.operation("write");
         let data = Bytes::from(buffers.iter().map(|buffer| &buffer[..]).collect::<Vec<_>>().concat());
-        let content = Some(*blake3::hash(&data).as_bytes());
+        let content = Some(if are_zeros(&data) { [0; 32] } else { *blake3::hash(&data).as_bytes() });
         let detail = Detail { offset, bytes: data.len() as u64, content };
         self.device.change(&self.run, &operation, detail, |state| {
             if offset.checked_add(data.len() as u64).is_none_or(|end| end > i64::MAX as u64) {

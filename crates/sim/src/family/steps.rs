@@ -1,303 +1,217 @@
 //! The steps of a family's life.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use esker_engine::{
     EngineError,
     core::victims::Limits,
-    host::Target,
-    pool::Pool,
     reclaim::round::Options,
-    recover,
     volume::{OwnedChange, Scratch, WriteStep},
 };
-use esker_format::{
-    BLOCK_BYTES,
-    names::snapshot_name,
-    property::{Compression, Durability, History, Properties},
-};
+use esker_format::BLOCK_BYTES;
 
 use super::{
-    CACHE_BYTES, Family,
-    members::{BLOCKS, Image, contents, pick},
+    Family,
+    members::{BLOCKS, Presence, contents, pick},
+    runs::End,
 };
-use crate::lab::{Outcome, violation};
+use crate::{
+    Task,
+    enumerate::LATE,
+    lab::{Outcome, violation},
+};
 
-const BLOCK: u64 = BLOCK_BYTES as u64;
-/// Each volume's size: the smallest.
-const SIZE_BYTES: u64 = 1 << 20;
+pub(super) const BLOCK: u64 = BLOCK_BYTES as u64;
 /// The most members at a time.
 const MEMBERS_MAX: usize = 9;
 /// How long rounds let dead objects be.
 const GRACE: Duration = Duration::from_secs(3);
+/// The same while the store has faults: longer than a request may be late. The second try of a head's PUT can be
+/// later than the head's deletion; then the head is a root again, and what it names has to be there.
+const GRACE_OF_LATE: Duration = Duration::from_secs(LATE.as_secs() + 1);
+/// Everybody is read after so many steps.
+const EVERY: u64 = 4;
+
+/// Who is read after a step.
+pub(super) enum About {
+    /// One member, or one that is no member any more.
+    One(String),
+    /// Everybody.
+    All,
+}
 
 impl Family {
-    /// One random step, and a look at everybody.
-    pub(super) fn step(&mut self) -> Outcome {
-        let volumes = self.members.volumes();
-        let Some(volume) = pick(&mut self.random, &volumes) else { return self.create() };
-        match self.random.below(100) {
-            0..34 => self.write(&volume),
-            34..40 => self.trim(&volume),
-            40..50 => self.pass_time(),
-            50..52 => self.create(),
-            52..63 => self.snapshot(&volume),
-            63..71 => self.fork(),
-            71..77 => self.rewind(&volume),
-            77..85 => self.delete_some(),
-            85..93 => self.reclaim(),
-            93..96 => self.restart(),
-            _ => self.kill(),
-        }?;
-        self.check()
-    }
-
-    fn began(&mut self, kind: &'static str, step: String) {
-        *self.done.steps.entry(kind).or_insert(0) += 1;
-        self.log.push(step);
-    }
-
-    fn fresh_name(&mut self) -> String {
-        self.next += 1;
-        format!("m{}", self.next)
-    }
-
-    fn create(&mut self) -> Outcome {
-        if self.is_full() {
-            return Ok(());
-        }
-        let name = self.fresh_name();
-        self.began("create", format!("create {name}"));
-        let properties = Properties {
-            durability: Some(*self.random.pick(&[Durability::Ephemeral, Durability::Bounded { seconds: 1 }])),
-            compression: Some(Compression::Lz4),
-            history: History::of_seconds(*self.random.pick(&[0, 5, 3_600])),
-            ..Properties::default()
+    /// One random step, and a look at those whom it was about.
+    pub(super) fn step(&mut self, number: u64) -> Outcome {
+        let volumes = self.members.open();
+        let about = match pick(&mut self.random, &volumes) {
+            Some(volume) => self.random_step(&volume)?,
+            None => self.create()?,
         };
-        let (engine, named) = (self.engine(), name.clone());
-        let volume = self.wait(
-            self.host.spawn("create", async move { engine.create(&named, SIZE_BYTES, properties).await }),
-        )?;
-        self.members.add(&name, [0; BLOCKS as usize]);
-        self.members.get_mut(&name).volume = Some(volume);
-        Ok(())
+        if self.round.as_ref().is_some_and(Task::is_done) {
+            self.end_round()?;
+        }
+        // The run may have ended while the step was made.
+        if self.engine.is_none() {
+            self.start()?;
+            return self.check(&About::All);
+        }
+        self.check(if number.is_multiple_of(EVERY) { &About::All } else { &about })
     }
 
-    pub(super) fn open(&mut self, name: &str) -> Outcome {
-        let (engine, named) = (self.engine(), name.to_owned());
-        let (volume, _) =
-            self.wait(self.host.spawn("open", async move { engine.open(&named, None).await }))?;
-        self.members.get_mut(name).volume = Some(volume);
-        Ok(())
+    fn random_step(&mut self, volume: &str) -> Outcome<About> {
+        match self.random.below(100) {
+            0..32 => self.write(volume),
+            32..38 => self.trim(volume),
+            38..41 => self.flush(volume),
+            41..49 => self.pass_time(volume),
+            49..51 => self.create(),
+            51..61 => self.snapshot(volume),
+            61..69 => self.fork(),
+            69..75 => self.rewind(volume),
+            75..83 => self.delete_some(),
+            83..91 => self.reclaim(),
+            91..94 => self.compare_some(volume),
+            94 if self.has_faults() => self.outage(volume),
+            94..97 => self.drain().map(|()| About::All),
+            _ => {
+                self.fall();
+                Ok(About::All)
+            }
+        }
     }
 
-    fn write(&mut self, name: &str) -> Outcome {
-        let blocks = self.random.between(1, 6);
+    pub(super) fn write(&mut self, name: &str) -> Outcome<About> {
+        // Of a segment of many blocks less than a sixteenth may be left (rule G5).
+        let many = self.random.chance(150_000);
+        let blocks = if many { BLOCKS - self.random.between(1, 3) } else { self.random.between(1, 6) };
         let lba = self.random.below(BLOCKS - blocks);
         self.next += 1;
         let write = self.next;
         self.began("write", format!("write {write} to {name}: {blocks} blocks at {lba}"));
         let data: Vec<u8> = (lba..lba + blocks).flat_map(|lba| contents(lba, write)).collect();
         self.change(name, OwnedChange::Write { offset: lba * BLOCK, data: Bytes::from(data) })?;
-        self.members.get_mut(name).image[lba as usize..(lba + blocks) as usize].fill(write);
-        Ok(())
+        Ok(self.changed(name, (lba, blocks), write))
     }
 
-    fn trim(&mut self, name: &str) -> Outcome {
+    fn trim(&mut self, name: &str) -> Outcome<About> {
         let blocks = self.random.between(1, 12);
         let lba = self.random.below(BLOCKS - blocks);
         self.began("trim", format!("trim {name}: {blocks} blocks at {lba}"));
         self.change(name, OwnedChange::Trim { offset: lba * BLOCK, length: blocks * BLOCK })?;
-        self.members.get_mut(name).image[lba as usize..(lba + blocks) as usize].fill(0);
-        Ok(())
+        Ok(self.changed(name, (lba, blocks), 0))
+    }
+
+    fn changed(&mut self, name: &str, (lba, blocks): (u64, u64), write: u64) -> About {
+        let member = self.members.get_mut(name);
+        let mut image = member.image;
+        image[lba as usize..(lba + blocks) as usize].fill(write);
+        member.changed(image);
+        About::One(name.to_owned())
     }
 
     fn change(&mut self, name: &str, change: OwnedChange) -> Outcome {
-        let volume = self.members.get(name).volume.clone().expect("volumes are open");
+        let volume = self.members.get(name).volume.clone().expect("it is one of those that are open");
         let mut scratch = Scratch::default();
         volume.change(&[change.borrow()], &mut scratch);
         match scratch.steps.pop() {
             Some(WriteStep::Done) => Ok(()),
             Some(WriteStep::Failed(error)) => Err(violation(format!("a change of {name} fails: {error}"))),
-            _ => self.wait(self.host.spawn("change", volume.change_later(change))),
+            _ => Err(violation(format!("a change of {name} waits, of whole blocks and with room for them"))),
         }
     }
 
-    fn snapshot(&mut self, name: &str) -> Outcome {
-        if self.is_full() {
-            return Ok(());
-        }
-        let snapshot = self.fresh_name();
-        self.began("snapshot", format!("snapshot {name}@{snapshot}"));
-        let (engine, of, called) = (self.engine(), name.to_owned(), snapshot.clone());
-        let made =
-            self.host.spawn("snapshot", async move { engine.snapshot(&of, &called, Vec::new()).await });
-        let source = self.wait(made)?.lineage.source.expect("a snapshot has a source");
+    fn flush(&mut self, name: &str) -> Outcome<About> {
+        self.began("flush", format!("flush {name}"));
         let member = self.members.get_mut(name);
-        let image = member.image;
-        member.points.push((source.head, image));
-        self.members.add(&snapshot_name(name, &snapshot), image);
-        Ok(())
+        let volume = member.volume.clone().expect("it is one of those that are open");
+        volume.flush().map_err(|error| violation(format!("a flush of {name} fails: {error}")))?;
+        member.flushed();
+        Ok(About::One(name.to_owned()))
     }
 
-    fn fork(&mut self) -> Outcome {
-        let Some(source) = pick(&mut self.random, &self.members.all()) else { return Ok(()) };
-        if self.is_full() {
-            return Ok(());
-        }
-        let name = self.fresh_name();
-        self.began("fork", format!("fork {source} into {name}"));
-        let (engine, of, called) = (self.engine(), source.clone(), name.clone());
-        self.wait(self.host.spawn("fork", async move { engine.fork(&of, &called).await }))?;
-        self.members.add(&name, self.members.get(&source).image);
-        self.open(&name)
+    pub(super) fn is_full(&self) -> bool {
+        self.members.count() >= MEMBERS_MAX
     }
 
-    /// To a snapshot or a head, in place or into a new volume.
-    fn rewind(&mut self, name: &str) -> Outcome {
-        let member = self.members.get(name);
-        let heads = member.points.iter().map(|(head, image)| (Target::Head(*head), *image));
-        let image_of = |snapshot: &String| self.members.get(&snapshot_name(name, snapshot)).image;
-        let snapshots = self.members.snapshots(name);
-        let snapshots =
-            snapshots.iter().map(|snapshot| (Target::Snapshot(snapshot.clone()), image_of(snapshot)));
-        let targets: Vec<(Target, Image)> = heads.chain(snapshots).collect();
-        if targets.is_empty() || self.is_full() {
-            return Ok(());
-        }
-        let (to, image) = self.random.pick(&targets).clone();
-        if self.random.chance(300_000) {
-            self.rewind_as(name, to, image)
-        } else {
-            self.rewind_here(name, to, image)
-        }
-    }
-
-    fn rewind_as(&mut self, name: &str, to: Target, image: Image) -> Outcome {
-        let new = self.fresh_name();
-        self.began("rewind into a fork", format!("rewind {name} to {to:?} as {new}"));
-        let (engine, of, called) = (self.engine(), name.to_owned(), new.clone());
-        let made = self.host.spawn("rewind", async move { engine.rewind_as(&of, &to, &called).await });
-        match self.try_wait(made)? {
-            Ok(_) => {
-                self.members.add(&new, image);
-                self.open(&new)
-            }
-            // The head was thinned away.
-            Err(EngineError::NotFound(_)) => Ok(()),
-            Err(error) => Err(violation(error)),
-        }
-    }
-
-    fn rewind_here(&mut self, name: &str, to: Target, image: Image) -> Outcome {
-        self.began("rewind in place", format!("rewind {name} to {to:?}"));
-        let (engine, of) = (self.engine(), name.to_owned());
-        let rewound =
-            self.try_wait(self.host.spawn("rewind", async move { engine.rewind(&of, &to, &|| 0).await }))?;
-        let volume = self.engine().volume(name);
-        let before = self.members.get(name).image;
-        self.members.get_mut(name).volume =
-            Some(volume.ok_or_else(|| violation(format!("{name} is not open after a rewind")))?);
-        match rewound {
-            Ok(rewound) => {
-                let kept = rewound.kept.expect("the state from before is kept");
-                self.members.get_mut(name).image = image;
-                self.members.add(&kept, before);
-                Ok(())
-            }
-            // The head was thinned away, or is the one that the volume has.
-            Err(EngineError::NotFound(_) | EngineError::Invalid(_)) => Ok(()),
-            Err(error) => Err(violation(error)),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.members.all().len() >= MEMBERS_MAX
-    }
-
-    fn pass_time(&mut self) -> Outcome {
+    fn pass_time(&mut self, name: &str) -> Outcome<About> {
         let ms = self.random.between(1, 4_000);
         self.began("time", format!("{ms} ms"));
-        self.machine.run_for(Duration::from_millis(ms)).map_err(violation)
+        self.run_for(Duration::from_millis(ms))?;
+        Ok(About::One(name.to_owned()))
     }
 
-    fn delete_some(&mut self) -> Outcome {
-        match pick(&mut self.random, &self.members.all()) {
-            Some(name) => self.delete(&name),
-            None => Ok(()),
-        }
+    /// The store is away: for so short that nobody notices, or so long that whoever waits for a name gives up.
+    fn outage(&mut self, name: &str) -> Outcome<About> {
+        let most = *self.random.pick(&[5, 60, 400]);
+        let (after, length) = (self.random.below(2_000), self.random.below(most * 1_000));
+        self.began("outage", format!("the store is away for {length} ms in {after} ms"));
+        self.machine.store().outage(Duration::from_millis(after), Duration::from_millis(length));
+        Ok(About::One(name.to_owned()))
     }
 
+    fn delete_some(&mut self) -> Outcome<About> {
+        let Some(name) = pick(&mut self.random, &self.members.all()) else { return Ok(About::All) };
+        self.delete(&name)?;
+        Ok(About::One(name))
+    }
+
+    /// Deletes a member. One that may not be there may come late, so that it is missing now says little.
     pub(super) fn delete(&mut self, name: &str) -> Outcome {
         self.began("delete", format!("delete {name}"));
-        self.members.remove(name);
+        let sure = self.members.get(name).presence == Presence::There;
         let (engine, named) = (self.engine(), name.to_owned());
-        self.wait(self.host.spawn("delete", async move { engine.delete(&named).await }))
+        match self.attempt("delete", async move { engine.delete(&named).await })? {
+            End::Done(()) => self.members.remove(name),
+            End::Refused(EngineError::NotFound(_)) if !sure => {
+                self.members.get_mut(name).presence = Presence::Going;
+            }
+            End::Refused(error) => return Err(violation(format!("{name} is not deleted: {error}"))),
+            End::Failed | End::Cut => {
+                let member = self.members.get_mut(name);
+                member.volume = None;
+                member.presence = Presence::Going;
+            }
+        }
+        Ok(())
     }
 
-    pub(super) fn reclaim(&mut self) -> Outcome {
+    /// A round; in half of the cases further steps are made meanwhile.
+    fn reclaim(&mut self) -> Outcome<About> {
+        self.begin_round()?;
+        if self.random.chance(500_000) { Ok(About::All) } else { self.end_round().map(|()| About::All) }
+    }
+
+    pub(super) fn begin_round(&mut self) -> Outcome {
+        self.end_round()?;
+        if self.engine.is_none() {
+            return Ok(());
+        }
         self.began("reclaim", "reclaim".to_owned());
-        self.machine.run_for(GRACE).map_err(violation)?;
+        let grace = if self.has_faults() { GRACE_OF_LATE } else { GRACE };
+        self.run_for(grace)?;
         // Whatever is dead is worth a rewrite here.
         let limits = Limits { start_percent: 101, stop_percent: 101, ..Limits::default() };
-        let options = Options { grace: GRACE, force: true, dry_run: false, gently: false, limits };
+        let options = Options { grace, force: true, dry_run: false, gently: false, limits };
         let engine = self.engine();
         let round = self.host.spawn("reclaim", async move { engine.reclaim(options, &|_, _| ()).await });
-        let report = self.wait(round)?;
-        self.done.deleted += report.deleted.objects;
-        self.done.rewritten += report.rewritten.objects;
-        self.done.resealed += report.resealed;
+        self.round = Some(round);
         Ok(())
     }
 
-    /// Ends the run in peace, and begins another.
-    fn restart(&mut self) -> Outcome {
-        self.began("restart", "drain and start again".to_owned());
-        let engine = self.engine();
-        let left = self.try_wait(self.host.spawn("drain", async move { engine.drain().await }))?;
-        if let Some((name, error)) = left.first() {
-            return Err(violation(format!("{name} does not drain: {error}")));
-        }
-        self.members.closed();
-        self.engine = None;
-        self.host.restart();
-        self.start()
-    }
-
-    /// Ends the run by a signal, and begins another: what was acknowledged is in the log.
-    fn kill(&mut self) -> Outcome {
-        self.began("kill", "kill -9".to_owned());
-        self.members.closed();
-        self.engine = None;
-        self.host.kill();
-        self.host.restart();
-        self.start()
-    }
-
-    /// Reads everybody: volumes as their guests do, snapshots as a stranger does.
-    pub(super) fn check(&mut self) -> Outcome {
-        for name in self.members.all() {
-            let found = match self.members.get(&name).volume.clone() {
-                Some(volume) => {
-                    let reading = volume.read_later(0, (BLOCKS * BLOCK) as usize);
-                    self.wait(self.host.spawn("read", reading))
-                }
-                None => self.read_stored(&name),
-            };
-            let found = found.map_err(|stop| violation(format!("{name} cannot be read: {stop}")))?;
-            self.members.compare(&name, &found)?;
+    /// The end of the round that goes on, if there is one. It may be cut off.
+    pub(super) fn end_round(&mut self) -> Outcome {
+        let Some(round) = self.round.take() else { return Ok(()) };
+        match self.end_of(round)? {
+            End::Done(report) => {
+                self.done.count("objects deleted", report.deleted.objects);
+                self.done.count("segments rewritten", report.rewritten.objects);
+                self.done.count("blocks written anew", report.resealed);
+            }
+            End::Refused(error) => return Err(violation(format!("reclaim fails: {error}"))),
+            End::Failed | End::Cut => {}
         }
         Ok(())
-    }
-
-    fn read_stored(&self, name: &str) -> Outcome<Vec<u8>> {
-        let (world, name) = (self.auditor.world(), name.to_owned());
-        self.wait(self.auditor.spawn("audit", async move {
-            let pool = Arc::new(Pool::open(world, CACHE_BYTES).await?);
-            let id = pool.lookup(&name).await?.ok_or_else(|| EngineError::NotFound(name.clone()))?;
-            let volume = recover::open_read_only(pool, &name, id).await?;
-            volume.read_later(0, (BLOCKS * BLOCK) as usize).await
-        }))
     }
 }

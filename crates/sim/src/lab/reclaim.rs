@@ -35,12 +35,19 @@ struct Reached {
     objects: BTreeSet<Bulk>,
     /// The objects of the store that they are in.
     names: BTreeSet<String>,
+    /// What heads show.
     slots: BTreeMap<SegmentId, BTreeSet<u32>>,
+}
+
+/// A head, and whether another one above it is its volume's newest.
+struct Root {
+    head: Head,
+    older: bool,
 }
 
 /// Rounds of scenarios rewrite what they are asked to, and nothing else: so each says by itself what happens.
 pub(super) fn asked_only() -> Limits {
-    Limits { bytes_max: 0, ..Limits::default() }
+    Limits { start_percent: 0, ..Limits::default() }
 }
 
 /// What came of a round.
@@ -61,6 +68,46 @@ impl Lab {
         let grace = Duration::from_millis(grace_ms);
         let options = Options { grace, force: false, dry_run: false, gently: true, limits: asked_only() };
         self.begin_round(site, engine, options)
+    }
+
+    /// Makes a round of an engine at a site that rewrites all that is not full. Afterwards every root is readable.
+    pub fn reclaim_thoroughly(&mut self, site: usize, engine: Arc<Engine>, grace_ms: u64) -> Outcome<Report> {
+        self.reclaims = true;
+        let limits = Limits { start_percent: 101, stop_percent: 101, ..Limits::default() };
+        let grace = Duration::from_millis(grace_ms);
+        let options = Options { grace, force: false, dry_run: false, gently: true, limits };
+        let round = self.begin_round(site, engine, options);
+        let report = self.wait(round)?.map_err(|error| violation(format!("reclaim fails: {error}")))?;
+        self.check_roots()?;
+        self.check_counts(&report)?;
+        Ok(report)
+    }
+
+    /// Of the slots that are stored, heads show as many as make a segment full.
+    pub fn check_mostly_shown(&mut self) -> Outcome {
+        let reached = self.reached()?;
+        let shown: usize = reached.slots.values().map(BTreeSet::len).sum();
+        let stored: BTreeSet<String> = self.machine.store().names(&names::segments()).into_iter().collect();
+        let held: u32 = self.audit(async move |pool: Arc<Pool>| {
+            let table = pool.fetcher().table();
+            let segments = reached.objects.iter().filter_map(|object| match object {
+                Bulk::Segment(id) => Some(*id),
+                Bulk::Pack(_) | Bulk::Bundle(_) => None,
+            });
+            // Of what older heads name, all may be hidden, and gone.
+            let is_there =
+                |id: &SegmentId| table.entry(*id).is_some() || stored.contains(&names::segment(*id));
+            let mut held = 0;
+            for id in segments.filter(is_there) {
+                let index = pool.fetcher().index(id, None).await.map_err(|error| error.to_string())?;
+                held += index.kept().iter().map(|stretch| stretch.1).sum::<u32>();
+            }
+            Ok(held)
+        })?;
+        if shown * 16 < held as usize * 14 {
+            return Err(violation(format!("of {held} slots that are stored heads show {shown}")));
+        }
+        Ok(())
     }
 
     fn begin_round(&mut self, site: usize, engine: Arc<Engine>, options: Options) -> Round {
@@ -204,12 +251,17 @@ impl Lab {
         let gone: BTreeSet<_> = heads.iter().filter(deleted).map(|head| head.volume).collect();
         let born: BTreeSet<_> =
             heads.iter().filter(|head| head.kind != HeadKind::Unborn).map(|head| head.volume).collect();
-        let roots: Vec<Head> = heads.into_iter().filter(|head| !gone.contains(&head.volume)).collect();
+        let heads: Vec<Head> = heads.into_iter().filter(|head| !gone.contains(&head.volume)).collect();
+        let newest = |head: &Head| {
+            !heads.iter().any(|other| other.volume == head.volume && other.number > head.number)
+        };
+        let roots: Vec<Root> =
+            heads.iter().map(|head| Root { head: head.clone(), older: !newest(head) }).collect();
         self.audit(async move |pool: Arc<Pool>| {
             let mut reached = Reached::default();
-            for head in roots {
+            for Root { head, older } in roots {
                 let name = names::head(head.volume, head.number);
-                let below = reached.below(&pool, &head).await;
+                let below = reached.below(&pool, &head, older).await;
                 // Nobody can rely on what is not born; as long as it can be read it is a root (rule R6).
                 if below.is_err() && !born.contains(&head.volume) {
                     continue;
@@ -229,17 +281,25 @@ impl Lab {
 }
 
 impl Reached {
-    async fn below(&mut self, pool: &Pool, head: &Head) -> Result<(), EngineError> {
-        for segment in &head.tail {
-            let index = pool.fetcher().index(segment.id, None).await?;
-            self.objects.insert(Bulk::Segment(segment.id));
-            index.runs.iter().for_each(|run| self.slots(run.address(segment.id), run.blocks));
-        }
+    async fn below(&mut self, pool: &Pool, head: &Head, older: bool) -> Result<(), EngineError> {
+        // What each block is, as one after the other says it.
+        let mut blocks_now = BTreeMap::new();
+        let mut named = BTreeSet::new();
+        let mut say = |lba: u64, first: Address, blocks: u64| {
+            if let AddressKind::Segment(id, _) = first.kind() {
+                named.insert(Bulk::Segment(id));
+            }
+            blocks_now.extend((0..blocks).map(|block| (lba + block, first.plus(block))));
+        };
         if let Some(root) = head.root {
             self.objects.insert(Bulk::Pack(root.pack));
             let blocks = head.size_bytes / esker_format::BLOCK_BYTES as u64;
-            let found = |_: Place, page: &Page| match page {
-                Page::Leaf(runs) => runs.iter().for_each(|run| self.slots(run.address, run.blocks.into())),
+            let found = |place: Place, page: &Page| match page {
+                Page::Leaf(runs) => {
+                    for run in runs {
+                        say(place.start() + u64::from(run.start), run.address, run.blocks.into());
+                    }
+                }
                 Page::Inner(children) => {
                     self.objects.extend(children.iter().filter_map(|(_, child)| match child {
                         esker_format::Child::Page(reference) => Some(Bulk::Pack(reference.pack)),
@@ -249,24 +309,35 @@ impl Reached {
             };
             checkpoint::load(pool.fetcher(), root, blocks, &(0..blocks), found).await?;
         }
-        for (id, named) in &self.slots {
+        for segment in &head.tail {
+            let index = pool.fetcher().index(segment.id, None).await?;
+            self.objects.insert(Bulk::Segment(segment.id));
+            index.runs.iter().for_each(|run| say(run.lba, run.address(segment.id), run.blocks));
+        }
+        // Rounds keep of an older head all that it names.
+        if older {
+            self.objects.extend(named);
+        }
+        for address in blocks_now.into_values() {
+            self.slot(address);
+        }
+        for (id, shown) in &self.slots {
             let kept = pool.fetcher().index(*id, None).await?.kept();
             let is_kept = |slot: &&u32| {
                 kept.iter()
                     .any(|(first, count)| (u32::from(*first)..u32::from(*first) + count).contains(*slot))
             };
-            if let Some(slot) = named.iter().find(|slot| !is_kept(slot)) {
+            if let Some(slot) = shown.iter().find(|slot| !is_kept(slot)) {
                 return Err(EngineError::Invalid(format!("slot {slot} of {id} was dropped")));
             }
         }
         Ok(())
     }
 
-    fn slots(&mut self, first: Address, blocks: u64) {
-        if let AddressKind::Segment(id, slot) = first.kind() {
-            let slot = u32::from(slot);
+    fn slot(&mut self, address: Address) {
+        if let AddressKind::Segment(id, slot) = address.kind() {
             self.objects.insert(Bulk::Segment(id));
-            self.slots.entry(id).or_default().extend(slot..slot + blocks as u32);
+            self.slots.entry(id).or_default().insert(slot.into());
         }
     }
 }

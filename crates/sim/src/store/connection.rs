@@ -56,8 +56,8 @@ impl State {
         Duration::from_nanos(self.random.between(low.as_nanos() as u64, high.as_nanos() as u64))
     }
 
-    fn is_out(&self, now: Duration) -> bool {
-        self.outage.is_some_and(|(start, end)| start <= now && now < end)
+    fn is_out(&self, now: Duration, host: u32) -> bool {
+        self.spared != Some(host) && self.outage.is_some_and(|(start, end)| start <= now && now < end)
     }
 
     fn read(&mut self, name: &str, range: Range, fault: Option<StoreFault>) -> Result<Bytes> {
@@ -125,7 +125,7 @@ impl Connection {
         };
         *count += 1;
         let planned = state.plan.take(self.run.host, kind, name);
-        let faults = state.faults;
+        let faults = if state.spared == Some(self.run.host) { Default::default() } else { state.faults };
         let drawn = draw(&faults, kind, &mut state.random);
         let fault = planned.or(drawn);
         let (there, back) = (state.leg(), state.leg());
@@ -140,7 +140,7 @@ impl Connection {
     async fn go(&self, journey: &Journey, kind: Request, name: &str) -> Result<()> {
         self.sleep(journey.there).await;
         self.run.pass_request().await;
-        if self.store.lock().is_out(self.store.executor.now()) {
+        if self.store.lock().is_out(self.store.executor.now(), self.run.host) {
             return Err(failed(StoreErrorKind::Transient, kind, name, "connection refused"));
         }
         match journey.fault {
@@ -154,7 +154,7 @@ impl Connection {
         self.sleep(journey.back).await;
         self.run.pass_answer().await;
         let lost = || failed(StoreErrorKind::Transient, kind, name, "timed out");
-        if self.run.is_dead() || self.store.lock().is_out(self.store.executor.now()) {
+        if self.run.is_dead() || self.store.lock().is_out(self.store.executor.now(), self.run.host) {
             return Err(lost());
         }
         match journey.fault {

@@ -22,6 +22,7 @@ fn config() -> Config {
         lose_local: false,
         bound_seconds: BOUND_SECONDS,
         pause: Duration::ZERO,
+        snapshots: false,
         seed: u64::from(std::process::id()),
     }
 }
@@ -51,6 +52,15 @@ fn slow_writers_lose_nothing_older_than_the_bound() {
     let pause = Duration::from_millis(100);
     let outcome = rounds(&Config { lose_local: true, pause, ..config() });
     assert!(outcome.lost > 0, "a bound of {BOUND_SECONDS} s leaves something to lose: {outcome:?}");
+}
+
+/// Also when the daemon is killed while it makes or deletes one, or reclaims.
+#[test]
+fn snapshots_hold_what_was_written_before_them() {
+    for lose_local in [false, true] {
+        let outcome = rounds(&Config { snapshots: true, lose_local, ..config() });
+        assert!(outcome.snapshots > 4 && outcome.reclaims > 1, "{outcome:?}");
+    }
 }
 
 #[test]

@@ -129,6 +129,31 @@ fn a_page_is_replaced_when_no_block_is_left() {
 }
 
 #[test]
+fn what_is_left_of_a_leaf_is_what_no_change_names() {
+    let place = Place { level: 0, index: 1 };
+    let leaf = |start, blocks, address| LeafRun { start, blocks, address };
+    let runs = [leaf(0, 10, slot(1, 5)), leaf(10, 5, Address::ZERO), leaf(20, 10, slot(2, 0))];
+    let changes = [
+        extent(2000, 50, slot(9, 0)),
+        extent(2051, 1, Address::HOLE),
+        extent(2055, 8, slot(9, 50)),
+        extent(2070, 3, Address::ZERO),
+        extent(2077, 99, slot(9, 60)),
+    ];
+    let expected = [
+        extent(2050, 1, slot(1, 7)),
+        extent(2052, 3, slot(1, 9)),
+        extent(2068, 2, slot(2, 0)),
+        extent(2073, 4, slot(2, 5)),
+    ];
+    assert_eq!(left(&runs, place, &changes), expected);
+    assert_eq!(left(&runs[..1], place, &[]), [extent(2048, 10, slot(1, 5))]);
+    assert_eq!(Cover::of(&changes, place, 9999), Cover::Partly);
+    assert_eq!(Cover::of(&changes[..1], place, 2050), Cover::Hidden);
+    assert_eq!(Cover::of(&changes, Place { level: 0, index: 2 }, 9999), Cover::Bare);
+}
+
+#[test]
 fn touched_children_get_their_own_changes() {
     let changes = [extent(10, 5, slot(1, 0)), extent(2000, 100, Address::ZERO), extent(9000, 1, slot(1, 9))];
     let place = Place { level: 1, index: 0 };

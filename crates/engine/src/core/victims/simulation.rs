@@ -106,7 +106,16 @@ impl Pool {
         let part = |id: &usize| {
             let Segment { live, held } = self.segments[*id];
             let segment = SegmentId { writer: 1, counter: *id as u32 };
-            Part { segment, sealed: SEGMENT, slots: held, live, tail: false, in_flight: false, open: false }
+            Part {
+                segment,
+                sealed: SEGMENT,
+                slots: held,
+                live,
+                tail: false,
+                whole: false,
+                in_flight: false,
+                open: false,
+            }
         };
         let object = |parts: &Vec<usize>| {
             let parts: Vec<Part> = parts.iter().map(part).collect();

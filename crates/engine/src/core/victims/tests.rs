@@ -13,6 +13,7 @@ fn part(counter: u32, live: u32) -> Part {
         slots: 1_000,
         live,
         tail: false,
+        whole: false,
         in_flight: false,
         open: false,
     }
@@ -53,7 +54,7 @@ fn the_best_goes_first_and_then_it_is_enough() {
 #[test]
 fn what_is_in_flight_in_a_tail_or_dead_is_left_alone() {
     let flying = Part { in_flight: true, ..part(1, 0) };
-    let tail = Part { tail: true, ..part(2, 10) };
+    let tail = Part { tail: true, whole: true, ..part(2, 10) };
     let plan =
         plan(&[object([flying]), object([tail]), object([part(3, 0)]), object([part(4, 300)])], &limits());
     assert_eq!(reasons(&plan), [Reason::InFlight, Reason::Tail, Reason::Dead, Reason::Rewrite]);
@@ -104,10 +105,23 @@ fn bundles_are_filled_with_neighbours_in_age() {
     assert!(plan.then.percent() >= 75);
 }
 
+/// Whoever opens the head reads its index, so it stays; what it holds need not.
+#[test]
+fn what_a_tail_hides_is_rewritten_though_nothing_of_it_shows() {
+    let named = |counter, live| Part { tail: true, ..part(counter, live) };
+    let bundle = object([named(3, 0), part(4, 0)]);
+    let plan = plan(&[object([named(1, 0)]), object([named(2, 300)]), bundle], &limits());
+    assert_eq!(reasons(&plan), [Reason::Rewrite, Reason::Rewrite, Reason::Rewrite, Reason::Dead]);
+    // A rewrite of which nothing is left has nothing to lose.
+    let left = Part { slots: 0, ..named(5, 0) };
+    let plan = super::plan(&[object([left]), object([part(6, 100)])], &limits());
+    assert_eq!(reasons(&plan), [Reason::Full, Reason::Rewrite]);
+}
+
 #[test]
 fn segments_without_slots_divide_nothing() {
     let empty = Part { sealed: 0, slots: 0, tail: true, ..part(1, 0) };
     let plan = plan(&[object([empty]), Object { bytes: 0, parts: Vec::new() }], &limits());
-    assert_eq!(reasons(&plan), [Reason::Tail]);
+    assert_eq!(reasons(&plan), [Reason::Full]);
     assert_eq!((plan.now.percent(), plan.verdicts[0].dead_bytes()), (0, 4 * MIB));
 }

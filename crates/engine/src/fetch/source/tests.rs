@@ -1,6 +1,7 @@
 use esker_format::{
     AttemptId, BLOCK_BYTES, Compression, Hash, PoolId, RunId, SegmentId, TableEntry, TableRecord,
     address::Address,
+    chain::Place,
     ids::BundleId,
     names,
     segment::{EncodedSegment, Rewrite, Run, RunKind, SegmentHeader, SegmentWriter},
@@ -65,14 +66,16 @@ fn rewrite(store: &Store) {
         index_hash: image.index_hash,
     };
     let record = TableRecord {
-        pool: POOL,
-        number: 1,
-        attempt: AttemptId([3; 16]),
-        run: RunId([4; 16]),
-        written_ms: 0,
+        place: Place {
+            pool: POOL,
+            number: 1,
+            attempt: AttemptId([3; 16]),
+            run: RunId([4; 16]),
+            written_ms: 0,
+            previous: None,
+        },
         round: 1,
         base: 1,
-        previous: None,
         entries: vec![entry],
         removed: Vec::new(),
     };

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use esker_format::{
-    Hash, Properties, RunId, SegmentId, TableEntry,
+    Bulk, Dead, Hash, Properties, RunId, SegmentId, TableEntry,
     ids::BundleId,
     names,
     segment::{SEGMENT_BYTES_MIN, SlotRun},
@@ -170,7 +170,35 @@ fn rounds_name_the_one_before() {
     let bytes = store.bytes(&names::round(140)).unwrap();
     let record = esker_format::RoundRecord::parse(&bytes).unwrap().verify(pool.id(), 140).unwrap();
     let before = store.bytes(&names::round(139)).unwrap();
-    assert_eq!(record.previous.unwrap().hash, Hash::of(&before));
+    assert_eq!(record.place.previous.unwrap().hash, Hash::of(&before));
     assert_eq!(record.suspended[0].segment.counter, 2);
     assert!(store.bytes(&names::round(11)).is_none(), "old ones go");
+}
+
+/// A round rewrote many segments, and their old objects come due together. That trips no brake; as many that died do.
+#[test]
+fn what_was_superseded_is_not_asked_about() {
+    let store = Arc::new(Store::default());
+    let pool = pool(&store);
+    let writing = round(&pool, 1);
+    put(&writing, (0..1_500).map(|counter| entry(counter, 1)).collect(), Vec::new()).unwrap();
+    let segments = |counters: std::ops::Range<u32>| {
+        counters.map(|counter| Bulk::Segment(SegmentId::new(1, counter).unwrap())).collect::<Vec<_>>()
+    };
+    let bundles = [Bulk::Bundle(BundleId([1; 16])), Bulk::Bundle(BundleId([2; 16]))];
+    let dead = |objects: &[Bulk]| -> Vec<Dead> {
+        objects.iter().map(|object| Dead { object: *object, for_ms: 1, bytes: 1 }).collect()
+    };
+    let listed = |objects: &[Bulk]| objects.iter().map(|object| (*object, 1)).collect();
+    // All but the current bundle.
+    let mut superseded = segments(0..1_500);
+    superseded.push(bundles[1]);
+    let all = [&superseded[..], &bundles].concat();
+    writing.brake(&dead(&superseded), &listed(&all)).unwrap();
+    // Nor do they make the pool look larger than it is: 1,001 of 2,002 are dead, or one more.
+    let others = segments(2_000..4_001);
+    let all = [&all[..], &others].concat();
+    writing.brake(&dead(&[&superseded[..], &others[..1_001]].concat()), &listed(&all)).unwrap();
+    let refused = writing.brake(&dead(&[&superseded[..], &others[..1_002]].concat()), &listed(&all));
+    assert!(refused.unwrap_err().to_string().contains("1002 of the pool's 2002"));
 }

@@ -9,7 +9,7 @@ use crate::{
     catalogue,
     exit::Exit,
     output::{Output, Table},
-    size,
+    size, time,
 };
 
 /// Options.
@@ -79,8 +79,8 @@ fn here(table: &mut Table, served: &Served) {
         let Figures { sequence, synced_sequence, committed_sequence, .. } = figures;
         table.fact("written", format!("up to sequence {sequence}, on the local disk {synced_sequence}"));
         let lag = if figures.lags { ", more than promised" } else { "" };
-        let age = Duration::from_millis(figures.lag_ms);
-        table.fact("in the store", format!("up to sequence {committed_sequence}, behind by {age:?}{lag}"));
+        let age = time::show(Duration::from_millis(figures.lag_ms));
+        table.fact("in the store", format!("up to sequence {committed_sequence}, behind by {age}{lag}"));
         let (dirty, bound) = (size::show(figures.dirty_bytes), size::show(figures.dirty_bytes_max));
         table.fact("in no segment", format!("{dirty} of at most {bound}"));
         table.fact("map", size::show(figures.map_bytes));
