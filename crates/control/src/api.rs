@@ -12,7 +12,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use changes::{
-    CreateVolume, Deleted, Objects, OpenVolume, Opened, ReclaimPool, Reclaimed, ResizeVolume, Torn,
+    CreateVolume, Deleted, Objects, OpenVolume, Opened, ReclaimPool, Reclaimed, ResizeVolume, SetProperties,
+    Torn,
 };
 pub use groups::{CreateGroup, Group, Groups, Member};
 pub use history::{History, Point, RewindVolume, Rewound, Target};

@@ -83,6 +83,11 @@ impl Client {
         self.send(Method::POST, &of_volume(name, "/resize")?, Some(request)).await
     }
 
+    /// Changes a volume's properties.
+    pub async fn set(&self, name: &str, request: &api::SetProperties) -> Result<api::Volume> {
+        self.send(Method::POST, &of_volume(name, "/properties")?, Some(request)).await
+    }
+
     /// The states that a volume can go back to.
     pub async fn history(&self, name: &str) -> Result<api::History> {
         self.get(&of_volume(name, "/history")?).await
@@ -209,7 +214,10 @@ impl Client {
     }
 
     fn broken(&self, why: &dyn std::fmt::Display) -> ApiError {
-        let message = format!("the exchange with the daemon at {} failed: {why}", self.path.display());
+        let message = format!(
+            "the exchange with the daemon at {} failed: {why}; what was asked for may be done or not",
+            self.path.display()
+        );
         ApiError::new(ErrorKind::Internal, message)
     }
 }

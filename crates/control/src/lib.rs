@@ -10,6 +10,7 @@
 //! GET    /v1/volumes/NAME            one volume
 //! DELETE /v1/volumes/NAME            stop serving it and delete it
 //! POST   /v1/volumes/NAME/resize     give it another size; answers when a head says so
+//! POST   /v1/volumes/NAME/properties change its properties; answers when a head says so and they hold
 //! GET    /v1/volumes/NAME/history    the states that it can go back to
 //! POST   /v1/volumes/NAME/rewind     go back to one, in place or as a new volume
 //! GET    /v1/snapshots               every snapshot of the pool
@@ -67,6 +68,8 @@ pub trait Daemon: Send + Sync + 'static {
     fn delete(self: Arc<Self>, name: String) -> Answer<api::Deleted>;
     /// Gives a volume that is served another size.
     fn resize(self: Arc<Self>, name: String, request: api::ResizeVolume) -> Answer<api::Volume>;
+    /// Other properties.
+    fn set(self: Arc<Self>, name: String, request: api::SetProperties) -> Answer<api::Volume>;
     /// The states that a volume can go back to.
     fn history(self: Arc<Self>, name: String) -> Answer<api::History>;
     /// Goes back to one.

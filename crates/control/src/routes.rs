@@ -15,7 +15,7 @@ use crate::{
     Answer, ApiError, Daemon, ErrorKind, Limits, Result,
     api::{
         CreateGroup, CreateSnapshot, CreateVolume, ForkVolume, LabelSnapshot, OpenVolume, ReclaimPool,
-        ResizeVolume, RewindVolume,
+        ResizeVolume, RewindVolume, SetProperties,
     },
     error::ErrorBody,
     exposition::{self, exposition},
@@ -34,6 +34,7 @@ enum Route {
     Volume(String),
     Open(String),
     Resize(String),
+    Properties(String),
     History(String),
     Rewind(String),
     Snapshots,
@@ -71,6 +72,7 @@ impl Route {
         let route = match what {
             "open" => Route::Open,
             "resize" => Route::Resize,
+            "properties" => Route::Properties,
             "history" => Route::History,
             "rewind" => Route::Rewind,
             "snapshots" => Route::Snapshot,
@@ -89,7 +91,7 @@ impl Route {
             Route::Volumes | Route::Groups => "GET, POST",
             Route::Volume(_) => "GET, DELETE",
             Route::Open(_) | Route::Resize(_) | Route::Rewind(_) | Route::Reclaim => "POST",
-            Route::Snapshot(_) | Route::Labels(_) | Route::Fork(_) => "POST",
+            Route::Snapshot(_) | Route::Labels(_) | Route::Fork(_) | Route::Properties(_) => "POST",
         }
     }
 }
@@ -164,6 +166,9 @@ pub(crate) async fn answer(
             Ok(wanted) => call(daemon.resize(name.clone(), wanted)).await,
             Err(error) => Err(error),
         },
+        (&Method::POST, Route::Properties(name)) => {
+            with_body(request, limits, |wanted: SetProperties| daemon.set(name.clone(), wanted)).await
+        }
         (&Method::POST, Route::Rewind(name)) => {
             with_body(request, limits, |wanted: RewindVolume| daemon.rewind(name.clone(), wanted)).await
         }

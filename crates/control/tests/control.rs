@@ -99,6 +99,11 @@ impl Daemon for Fake {
         Box::pin(async { Ok(a_volume(name)) })
     }
 
+    fn set(self: Arc<Self>, name: String, request: api::SetProperties) -> Answer<api::Volume> {
+        assert_eq!((request.set["history"].as_str(), request.inherit.contains("on_lag")), ("7d", true));
+        Box::pin(async { Ok(a_volume(name)) })
+    }
+
     fn history(self: Arc<Self>, name: String) -> Answer<api::History> {
         let history = api::Setting { value: "1h".into(), source: api::Source::BuiltIn };
         Box::pin(async { Ok(api::History { name, history, points: Vec::new() }) })
@@ -194,6 +199,11 @@ async fn calls_and_answers() {
     assert_eq!(client.history("here").await.unwrap().history.value, "1h");
     let wanted = api::RewindVolume { to: api::Target::Head(7), new: Some("other".into()) };
     assert_eq!(client.rewind("here", &wanted).await.unwrap_err().kind, ErrorKind::NotFound);
+    let wanted = api::SetProperties {
+        set: [("history".into(), "7d".into())].into(),
+        inherit: ["on_lag".into()].into(),
+    };
+    assert_eq!(client.set("here", &wanted).await.unwrap().name, "here");
     // A bug of the daemon ends one call.
     assert_eq!(client.status().await.unwrap_err().kind, ErrorKind::Internal);
     assert_eq!(client.requests().await.unwrap().puts, 3);

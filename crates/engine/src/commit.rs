@@ -27,6 +27,7 @@ use esker_format::{
     ids::{AttemptId, DirectoryId, Hash, LogId, RunId, VolumeId},
     names,
     page::PageRef,
+    property::Properties,
 };
 use esker_io::{Bug, World, planted};
 
@@ -68,6 +69,8 @@ pub(crate) struct Change {
     pub(crate) piece: Option<CutPiece>,
     /// Another size, alone.
     pub(crate) resized: Option<Resized>,
+    /// Other properties, alone.
+    pub(crate) properties: Option<Properties>,
     /// The segments and packs that the head will name.
     pub(crate) held: Vec<Arc<InFlight>>,
 }
@@ -75,7 +78,8 @@ pub(crate) struct Change {
 impl Change {
     /// A head of this kind that changes nothing.
     pub(crate) fn none(kind: HeadKind) -> Self {
-        Self { kind, segments: Vec::new(), root: None, piece: None, resized: None, held: Vec::new() }
+        let segments = Vec::new();
+        Self { kind, segments, root: None, piece: None, resized: None, properties: None, held: Vec::new() }
     }
 }
 
@@ -160,6 +164,11 @@ impl Chain {
             assert!(change.root.is_none() && change.segments.is_empty(), "a size changes alone");
             head.size_bytes = size_bytes;
             head.root = root;
+        }
+        if let Some(properties) = change.properties {
+            let alone = change.root.is_none() && change.segments.is_empty() && change.piece.is_none();
+            assert!(alone, "properties change alone");
+            head.properties = properties;
         }
         if let Some(new) = change.root {
             assert!(new.sequence > head.root_sequence, "a new root holds more than the old one");

@@ -13,6 +13,7 @@ use esker_format::{
     head::HeadKind,
     ids::{DirectoryId, RunId, VolumeId},
     name::NameState,
+    names,
     property::Properties,
 };
 use esker_io::{
@@ -32,7 +33,7 @@ use crate::{
     prefetch,
     recover::{self, Opening, Report},
     segment_ids::SegmentIds,
-    volume::{Keeper, Limits, Volume, keep},
+    volume::{Keeper, Limits, PropertyChange, Volume, keep},
 };
 
 pub use fork::Labels;
@@ -222,12 +223,26 @@ impl Host {
 
     /// Gives an open volume another size: see [`Volume::resize`].
     pub async fn resize(&self, name: &str, size_bytes: u64) -> Result<()> {
-        match self.volume(name) {
-            Some(volume) => volume.resize(size_bytes).await,
-            None => {
-                Err(EngineError::Invalid(format!("volume {name} is not open here, so it cannot be resized")))
-            }
+        self.to_change(name)?.resize(size_bytes).await
+    }
+
+    /// Changes the properties of an open volume: see [`Volume::set`].
+    pub async fn set(&self, name: &str, change: PropertyChange) -> Result<()> {
+        self.to_change(name)?.set(change).await
+    }
+
+    /// The volume of that name, open here.
+    fn to_change(&self, name: &str) -> Result<Arc<Volume>> {
+        if names::snapshot_parts(name).is_some() {
+            return Err(EngineError::Invalid(format!(
+                "{name} is a snapshot, which never changes; fork it: esker fork {name} NEW"
+            )));
         }
+        self.volume(name).ok_or_else(|| {
+            EngineError::Invalid(format!(
+                "volume {name} is not open here, so it cannot be changed; open it: esker volume open {name}"
+            ))
+        })
     }
 
     fn log_directory(&self, volume: VolumeId) -> LogDirectory {

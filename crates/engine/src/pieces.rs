@@ -5,19 +5,19 @@
 //! pieces                          [ 890 .. 950 ][ 951 .. 990 ]     laid over them whole, in order
 //! ```
 //! Who opens for reading lays them over the map, and reads their blocks from here. Who opens for writing makes one
-//! segment of them, from the end of the segments to the head's sequence, in numbered steps:
+//! segment of them, or a few, from the end of the segments to the head's sequence, in numbered steps:
 //! 1. The claim names the same pieces as the head before it.
-//! 2. They are read, coalesced, and uploaded as one segment. What the log says beyond the head is not looked at: it may
+//! 2. They are read, coalesced, and uploaded as one segment, or as several where they are more than fits in one. What the log says beyond the head is not looked at: it may
 //!    be lost, and this must stay (rule W6).
-//! 3. The map is built with that segment in the tail; guests connect.
-//! 4. The pipeline's first commit names the segment, and so drops the pieces (rule W7).
+//! 3. The map is built with these segments in the tail; guests connect.
+//! 4. The pipeline's first commits name them in order, and so drop the pieces that they hold (rule W7).
 //!
-//! A crash before 4 leaves an orphan segment, and heads that say what they said before: the next opening does the same
+//! A crash before 4 leaves orphan segments, and heads that say what they said before: the next opening does the same
 //! again. Nothing of it is in the log, so it does not matter which host that is.
 
 mod memory;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use esker_format::{
     BLOCK_BYTES,
@@ -36,7 +36,7 @@ pub use memory::{PIECES_BYTES_MAX, PieceMemory};
 use self::memory::Held;
 use crate::{
     EngineError, Result,
-    core::{fold::check_runs, map::Map},
+    core::{fold::check_runs, map::Map, policy::SEGMENT_BLOCKS_SURE},
     pool::Pool,
     seal::{Blocks, Intake},
 };
@@ -49,11 +49,25 @@ pub(crate) struct Pieces {
     /// The last sequence that root and segments hold.
     covered: u64,
     last_sequence: u64,
-    /// Runs that reach beyond the segments, in order, each with the position of its first block.
-    runs: Vec<(Run, u64)>,
+    /// What each piece says, in order.
+    laid: Vec<Laid>,
     /// Decoded blocks, each at its position.
     blocks: Vec<u8>,
     held: Held,
+}
+
+/// What a piece says beyond the segments.
+struct Laid {
+    last_sequence: u64,
+    /// Its runs, each with the position of its first block.
+    runs: Vec<(Run, u64)>,
+}
+
+impl Laid {
+    fn data_blocks(&self) -> u64 {
+        let data = self.runs.iter().filter(|(run, _)| matches!(run.kind, RunKind::Data { .. }));
+        data.map(|(run, _)| run.blocks).sum()
+    }
 }
 
 impl Pieces {
@@ -65,7 +79,7 @@ impl Pieces {
         let mut pieces = Pieces {
             covered: head.covered(),
             last_sequence: head.sequence,
-            runs: Vec::new(),
+            laid: Vec::new(),
             blocks: Vec::new(),
             held: Held::new(pool.pieces().clone(), reader),
         };
@@ -91,7 +105,7 @@ impl Pieces {
             None => Pieces {
                 covered: head.covered(),
                 last_sequence,
-                runs: Vec::new(),
+                laid: Vec::new(),
                 blocks: Vec::new(),
                 held: Held::new(pool.pieces().clone(), Reader::Passes),
             },
@@ -103,13 +117,15 @@ impl Pieces {
     fn lay(&mut self, piece: Piece) {
         let base = self.blocks.len() as u64;
         self.blocks.extend(piece.blocks);
-        for run in piece.index.runs.into_iter().filter(|run| run.sequence > self.covered) {
+        let newer = piece.index.runs.into_iter().filter(|run| run.sequence > self.covered);
+        let placed = newer.map(|run| {
             let slot = match run.kind {
                 RunKind::Data { first_slot } => u64::from(first_slot),
                 _ => 0,
             };
-            self.runs.push((run, base + slot * BLOCK_BYTES as u64));
-        }
+            (run, base + slot * BLOCK_BYTES as u64)
+        });
+        self.laid.push(Laid { last_sequence: piece.index.last_sequence, runs: placed.collect() });
     }
 
     /// Without what a record of the log touches: what rule W6 forbids.
@@ -118,13 +134,14 @@ impl Pieces {
         let touches = |run: &Run, record: &Record| {
             record.lba < run.lba + run.blocks && run.lba < record.lba + record.blocks
         };
-        self.runs.retain(|(run, _)| !records.iter().any(|pending| touches(run, &pending.record)));
+        let lost = |run: &Run| records.iter().any(|pending| touches(run, &pending.record));
+        self.laid.iter_mut().for_each(|laid| laid.runs.retain(|(run, _)| !lost(run)));
         self
     }
 
     /// Lays them over the map of root and segments; data is then named by its position here.
     pub(crate) fn lay_over(&self, map: &mut Map) {
-        for (run, position) in &self.runs {
+        for (run, position) in self.laid.iter().flat_map(|laid| &laid.runs) {
             match run.kind {
                 RunKind::Data { .. } => map.replay_write(run.lba, run.blocks, LogPosition(*position)),
                 _ => map.apply_run(run, TailPiece::id()),
@@ -132,9 +149,23 @@ impl Pieces {
         }
     }
 
-    /// What a segment in their place is made of.
-    pub(crate) fn intake(self) -> Intake {
-        let first = self.covered + 1;
+    /// What the segments in their place are made of, each of whole pieces: one, unless they have more blocks than fit in
+    /// one whatever they are.
+    pub(crate) fn intakes(self) -> Vec<Intake> {
+        let pieces = Arc::new(self);
+        let (mut intakes, mut from, mut blocks) = (Vec::new(), 0, 0);
+        for (at, laid) in pieces.laid.iter().enumerate() {
+            blocks += laid.data_blocks();
+            if blocks > SEGMENT_BLOCKS_SURE && at > from {
+                intakes.push(pieces.intake(from..at));
+                (from, blocks) = (at, laid.data_blocks());
+            }
+        }
+        intakes.push(pieces.intake(from..pieces.laid.len()));
+        intakes
+    }
+
+    fn intake(self: &Arc<Self>, range: Range<usize>) -> Intake {
         let record = |run: &Run| Record {
             sequence: run.sequence,
             lba: run.lba,
@@ -146,9 +177,15 @@ impl Pieces {
             },
             synced_sequence: 0,
         };
-        let records = self.runs.iter().map(|(run, position)| (record(run), *position)).collect();
-        let sequences = (first, self.last_sequence);
-        Intake { from: Arc::new(self), records, sequences, end: 0 }
+        let before = range.start.checked_sub(1).map_or(self.covered, |at| self.laid[at].last_sequence);
+        let last = if range.end == self.laid.len() {
+            self.last_sequence
+        } else {
+            self.laid[range.end - 1].last_sequence
+        };
+        let runs = self.laid[range].iter().flat_map(|laid| &laid.runs);
+        let records = runs.map(|(run, position)| (record(run), *position)).collect();
+        Intake { from: self.clone(), records, sequences: (before + 1, last), end: 0 }
     }
 }
 

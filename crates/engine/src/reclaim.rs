@@ -60,6 +60,15 @@ impl Heads {
         self.known.insert(head.number, Some(head));
     }
 
+    /// How long old heads stay reachable, from the next pass on.
+    pub(crate) fn keep_for(&mut self, history: History) {
+        if self.keep.history != history {
+            self.keep.history = history;
+            // Those that were young enough may not be so any more.
+            self.expires_ms = Some(0);
+        }
+    }
+
     /// Nobody writes the volume any more, so what is too old has to be looked for.
     fn expire(&mut self) {
         self.expires_ms = Some(0);

@@ -261,11 +261,13 @@ async fn start(opening: &Opening, newest: &Newest, chain: Chain, room: Room) -> 
     let sealed = match pieces {
         Some(pieces) => {
             let compression = effective(&head.properties, &opening.pool.record().properties).compression;
-            let sealed = seal_pieces(&opening.pool, &opening.ids, pieces, compression).await?;
-            sealed.index.runs.iter().for_each(|run| map.apply_run(run, sealed.index.id));
-            Some(sealed)
+            let sealed = seal_pieces(&opening.pool, &opening.ids, pieces.intakes(), compression).await?;
+            for index in sealed.iter().map(|done| &done.index) {
+                index.runs.iter().for_each(|run| map.apply_run(run, index.id));
+            }
+            sealed
         }
-        None => None,
+        None => Vec::new(),
     };
     for pending in &scan.records {
         replay(&mut map, &head, pending)?;

@@ -18,7 +18,10 @@ use esker_io::Cpu;
 
 use crate::{
     Result,
-    core::coalesce::{Kept, coalesce},
+    core::{
+        coalesce::{Kept, coalesce},
+        policy::{SEGMENT_BLOCKS_SURE, SEGMENT_FRAME_BYTES_MAX},
+    },
     log::{Cut, Log},
 };
 
@@ -57,18 +60,20 @@ impl Intake {
         }
     }
 
-    /// Seals all of it, slice by slice, so that other volumes and reads get their turn.
+    /// Seals all of it, slice by slice, so that other volumes and reads get their turn; unless it is too much for one
+    /// segment.
     pub(crate) async fn seal(
         self,
         cpu: &dyn Cpu,
         header: SegmentHeader,
         compression: Compression,
-    ) -> Result<Sealed> {
+    ) -> Result<Outcome> {
         let mut sealing = esker_io::run(cpu, move || Sealing::begin(&self, header, compression)).await;
         loop {
             match esker_io::run(cpu, move || sealing.go_on()).await? {
                 Progress::More(rest) => sealing = *rest,
-                Progress::Done(sealed) => return Ok(*sealed),
+                Progress::Done(sealed) => return Ok(Outcome::Sealed(sealed)),
+                Progress::Full { blocks } => return Ok(Outcome::TooMuch { blocks }),
             }
         }
     }
@@ -78,6 +83,27 @@ impl Intake {
 const FRAME_BLOCKS: usize = 8;
 /// Blocks in one go, some four milliseconds of a core; other work has its turn in between.
 const SLICE_BLOCKS: usize = 256;
+
+/// What became of an intake.
+pub(crate) enum Outcome {
+    Sealed(Box<Sealed>),
+    /// So many of its blocks are more than a segment may be; it was not made.
+    TooMuch {
+        blocks: u64,
+    },
+}
+
+impl Outcome {
+    /// The segment, where it cannot be too much.
+    pub(crate) fn sure(self) -> Sealed {
+        match self {
+            Outcome::Sealed(sealed) => *sealed,
+            Outcome::TooMuch { blocks } => {
+                panic!("{blocks} blocks are too much for a segment, and more than {SEGMENT_BLOCKS_SURE}")
+            }
+        }
+    }
+}
 
 /// A sealed cut: the segment to upload, and how the map changes once it is committed.
 pub(crate) struct Sealed {
@@ -101,6 +127,7 @@ pub(crate) struct Move {
 enum Progress {
     More(Box<Sealing>),
     Done(Box<Sealed>),
+    Full { blocks: u64 },
 }
 
 /// A seal that is being made, slice by slice. Reads the log and compresses: about 16 µs of one core a block.
@@ -149,6 +176,9 @@ impl Sealing {
             match kept.kind {
                 RecordKind::Hole => self.run(kept.lba, kept.blocks, kept.sequence, RunKind::Hole),
                 RecordKind::Zero => self.run(kept.lba, kept.blocks, kept.sequence, RunKind::Zero),
+                RecordKind::Write if self.is_full(kept.blocks) => {
+                    return Ok(Progress::Full { blocks: self.moves.len() as u64 });
+                }
                 RecordKind::Write => self.data(&kept)?,
             }
             if self.moves.len() - before >= SLICE_BLOCKS {
@@ -156,6 +186,12 @@ impl Sealing {
             }
         }
         Ok(Progress::Done(Box::new(self.finish())))
+    }
+
+    /// Whether so many more blocks may be too much, however well they compress.
+    fn is_full(&self, blocks: u64) -> bool {
+        let next = (self.frame.len() + blocks as usize * BLOCK_BYTES) as u64;
+        self.writer.stored_bytes() + next > SEGMENT_FRAME_BYTES_MAX
     }
 
     /// Adds a stretch to the runs, joined to the one before where it continues it.

@@ -12,6 +12,7 @@ mod read;
 mod reseal;
 mod resize;
 mod room;
+mod set;
 mod stages;
 mod status;
 mod stored;
@@ -30,7 +31,8 @@ pub use change::{Change, OwnedChange, Scratch, WriteStep};
 pub(crate) use pipeline::{Pipeline, Start as PipelineStart};
 pub use point::Point;
 pub use read::{ExtentState, ReadStep};
-pub(crate) use stages::seal_pieces;
+pub use set::{PropertyChange, Wish};
+pub(crate) use stages::{Done, seal_pieces};
 pub use status::{Status, VolumeStatus};
 pub use stored::Effective;
 pub(crate) use stored::{Identity, StoredMap};
@@ -98,7 +100,8 @@ pub struct Volume {
     pub(crate) id: VolumeId,
     /// The map's size in bytes, for those who do not hold its guard.
     size_bytes: AtomicU64,
-    pub(crate) effective: Effective,
+    /// What the newest head and the pool say.
+    effective: Mutex<Effective>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) map: Sharded<Map>,
     /// Whose pages say what is unloaded in the map: that of the newest head.
@@ -144,6 +147,8 @@ pub(crate) struct Writer {
     resize: Mutex<Option<resize::Request>>,
     /// Points that somebody waits for, until the pipeline takes them.
     points: Mutex<Vec<point::Request>>,
+    /// Other properties that somebody waits for, until the pipeline takes them.
+    sets: Mutex<Vec<set::Request>>,
     store: durable::StoreSide,
 }
 
@@ -183,6 +188,7 @@ impl Writer {
             committed: Mutex::new(committed),
             resize: Mutex::new(None),
             points: Mutex::default(),
+            sets: Mutex::default(),
             store: durable::StoreSide::default(),
         }
     }
@@ -243,7 +249,7 @@ impl Volume {
             id: identity.id,
             size_bytes: AtomicU64::new(identity.stored.size_bytes),
             ahead: ahead::Ahead::new(pool.fetcher()),
-            effective: identity.effective,
+            effective: Mutex::new(identity.effective),
             pool,
             map: Sharded::new(map),
             stored: Mutex::new(identity.stored),
@@ -368,8 +374,8 @@ impl Volume {
             *self.status.lock() = Status::Closed;
         }
         *writer.ended_with.lock() = Some(outcome);
-        // Whoever waits for a new size or a point hears that nobody makes it.
-        drop((writer.resize.lock().take(), writer.take_points()));
+        // Whoever waits for a new size, a point or properties hears that nobody makes them.
+        drop((writer.resize.lock().take(), writer.take_points(), writer.take_sets()));
         writer.ended.notify();
         writer.room.notify();
     }

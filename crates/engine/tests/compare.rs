@@ -1,37 +1,24 @@
 //! What has changed in an open volume since its snapshots: nothing that differs is left out, and nothing is told that
 //! nobody has touched.
 
+mod common;
+
 use std::{path::Path, sync::Arc};
 
 use esker_engine::{
     diff::{NamedState, Walk},
     host::Host,
-    pool::Pool,
     volume::{Change, Limits, Scratch, Volume, WriteStep},
 };
-use esker_format::{
-    ids::DirectoryId,
-    property::{Durability, Properties},
-};
-use esker_io::{InlineCpu, LocalDisk, SystemClock, SystemRandom, World, objects};
+use esker_format::property::{Durability, Properties};
+use esker_io::objects;
 
 const BLOCK: u64 = 4096;
 /// Five leaves, so that some have no page.
 const BLOCKS: u64 = 5 * 2048;
 
 async fn host(directory: &Path) -> Host {
-    let world = World {
-        disk: Arc::new(LocalDisk::open(directory).expect("a directory")),
-        objects: objects::open("memory://").expect("memory"),
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SystemRandom),
-        cpu: Arc::new(InlineCpu),
-    };
-    let pool = Pool::create(world, Properties::default(), 8 << 20).await.expect("a pool");
-    let spawn = Arc::new(|work| {
-        tokio::spawn(work);
-    });
-    Host::new(Arc::new(pool), DirectoryId([1; 16]), Limits::default(), spawn)
+    common::host(directory, objects::open("memory://").expect("memory"), 1, Limits::default()).await
 }
 
 /// Numbers that look random.

@@ -1,37 +1,26 @@
 //! Snapshots and forks on real edges: a temporary directory as local disk, objects in memory.
 
+mod common;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use esker_engine::{
     EngineError,
     host::Host,
-    pool::Pool,
     reclaim::round::Options,
     volume::{Change, Limits, ReadStep, Scratch, Volume, WriteStep},
 };
 use esker_format::{
     head::{Head, HeadKind},
-    ids::DirectoryId,
     property::{Compression, Durability, Properties},
 };
-use esker_io::{InlineCpu, LocalDisk, SystemClock, SystemRandom, World, objects};
+use esker_io::objects;
 
 const MIB: u64 = 1 << 20;
 const BLOCK: usize = 4096;
 
 async fn host(directory: &Path, objects: &Arc<dyn esker_io::Objects>, id: u8) -> Host {
-    let world = World {
-        disk: Arc::new(LocalDisk::open(directory).expect("a directory")),
-        objects: objects.clone(),
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SystemRandom),
-        cpu: Arc::new(InlineCpu),
-    };
-    let pool = Pool::create(world, Properties::default(), 8 << 20).await.expect("a pool");
-    let spawn = Arc::new(|work| {
-        tokio::spawn(work);
-    });
-    Host::new(Arc::new(pool), DirectoryId([id; 16]), Limits::default(), spawn)
+    common::host(directory, objects.clone(), id, Limits::default()).await
 }
 
 fn store() -> Arc<dyn esker_io::Objects> {

@@ -6,6 +6,8 @@
     reason = "threads as a front end has them, timed as a guest does"
 )]
 
+mod common;
+
 use std::{
     path::Path,
     sync::{
@@ -19,32 +21,19 @@ use std::{
 use esker_engine::{
     EngineError,
     host::Host,
-    pool::Pool,
     volume::{Change, Limits, ReadStep, Scratch, Volume, WriteStep},
 };
 use esker_format::{
     group::GroupFate,
-    ids::DirectoryId,
     property::{Durability, Properties},
 };
-use esker_io::{InlineCpu, LocalDisk, SystemClock, SystemRandom, World, objects};
+use esker_io::objects;
 
 const BLOCK: usize = 4096;
 const MEMBERS: [&str; 4] = ["a", "b", "c", "d"];
 
 async fn host(directory: &Path) -> Host {
-    let world = World {
-        disk: Arc::new(LocalDisk::open(directory).expect("a directory")),
-        objects: objects::open("memory://").expect("memory"),
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SystemRandom),
-        cpu: Arc::new(InlineCpu),
-    };
-    let pool = Pool::create(world, Properties::default(), 8 << 20).await.expect("a pool");
-    let spawn = Arc::new(|work| {
-        tokio::spawn(work);
-    });
-    Host::new(Arc::new(pool), DirectoryId([1; 16]), Limits::default(), spawn)
+    common::host(directory, objects::open("memory://").expect("memory"), 1, Limits::default()).await
 }
 
 async fn members(host: &Host) -> Vec<Arc<Volume>> {

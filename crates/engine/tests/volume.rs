@@ -1,17 +1,15 @@
 //! A volume's life on real edges: a temporary directory as local disk, objects in memory.
 
+mod common;
+
 use std::{path::Path, sync::Arc};
 
 use esker_engine::{
     host::Host,
-    pool::Pool,
     volume::{Change, ExtentState, Limits, OwnedChange, ReadStep, Scratch, Volume, WriteStep},
 };
-use esker_format::{
-    ids::DirectoryId,
-    property::{Compression, Durability, Properties},
-};
-use esker_io::{InlineCpu, LocalDisk, SystemClock, SystemRandom, World, objects};
+use esker_format::property::{Compression, Durability, Properties};
+use esker_io::{LocalDisk, objects};
 
 const MIB: u64 = 1 << 20;
 
@@ -20,18 +18,7 @@ async fn host(directory: &Path, store: &str) -> Host {
 }
 
 async fn host_with(directory: &Path, store: &str, limits: Limits) -> Host {
-    let world = World {
-        disk: Arc::new(LocalDisk::open(directory).expect("a directory")),
-        objects: objects::open(store).expect("memory"),
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SystemRandom),
-        cpu: Arc::new(InlineCpu),
-    };
-    let pool = Pool::create(world, Properties::default(), 8 << 20).await.expect("a pool");
-    let spawn = Arc::new(|work| {
-        tokio::spawn(work);
-    });
-    Host::new(Arc::new(pool), DirectoryId([7; 16]), limits, spawn)
+    common::host(directory, objects::open(store).expect("memory"), 7, limits).await
 }
 
 fn ephemeral() -> Properties {

@@ -1,6 +1,7 @@
 //! What a pool says of its volumes, in the words of the API.
 
 mod groups;
+mod properties;
 mod snapshots;
 
 use esker_control::api;
@@ -18,6 +19,7 @@ use esker_format::{
 use futures_util::{StreamExt, stream};
 
 pub(crate) use groups::{group, groups, names};
+pub(crate) use properties::{change, properties};
 pub(crate) use snapshots::{Made, snapshots};
 
 use crate::size;
@@ -146,21 +148,6 @@ pub(crate) async fn history(pool: &Pool, name: &str, points: &[Point]) -> Result
         name: name.to_owned(),
         history: settings(Some(&newest.head.properties), &pool.record().properties).history,
         points: shown.collect(),
-    })
-}
-
-/// Properties as a request has them.
-pub(crate) fn properties(
-    durability: Option<&str>,
-    compression: Option<&str>,
-    on_lag: Option<&str>,
-    history: Option<&str>,
-) -> Result<Properties> {
-    Ok(Properties {
-        durability: durability.map(str::parse).transpose()?,
-        compression: compression.map(str::parse).transpose()?,
-        on_lag: on_lag.map(str::parse).transpose()?,
-        history: history.map(str::parse).transpose()?,
     })
 }
 

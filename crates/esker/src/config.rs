@@ -27,6 +27,7 @@ use serde::Serialize;
 
 pub(crate) use expand::Environment;
 pub(crate) use keys::{checked, help};
+pub(crate) use nearest::nearest;
 pub(crate) use problem::{Problem, Source};
 pub(crate) use template::template;
 pub(crate) use volume::{VolumeArg, parse as parse_volume, parse_read_only};

@@ -307,6 +307,16 @@ impl esker_control::Daemon for Daemon {
         })
     }
 
+    fn set(self: Arc<Self>, name: String, request: api::SetProperties) -> Answer<api::Volume> {
+        Box::pin(async move {
+            self.check_not_draining()?;
+            let change = catalogue::change(&request).map_err(|error| errors::api(&error))?;
+            self.host.set(&name, change).await.map_err(|error| errors::api(&error))?;
+            tracing::info!(volume = %name, ?request, "properties were set");
+            self.volume_now(&name).await
+        })
+    }
+
     fn history(self: Arc<Self>, name: String) -> Answer<api::History> {
         Box::pin(async move { self.history_now(&name).await })
     }

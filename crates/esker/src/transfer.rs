@@ -9,7 +9,7 @@ mod source;
 
 pub(crate) use mark::{ImageFacts, Mark, Partial};
 pub(crate) use session::{Facts, Session};
-pub(crate) use source::{Maker, passing};
+pub(crate) use source::{Maker, delete, passing};
 
 use std::path::Path;
 

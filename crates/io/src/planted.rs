@@ -58,6 +58,12 @@ bugs! {
     PiecesUnderLog,
     /// H7: heads are deleted though the newest one names their pieces.
     PiecesDeleted,
+    /// Properties that were set hold in memory only.
+    SetNotCommitted,
+    /// Properties that were set are committed, and the volume goes on as before.
+    SetNotNoticed,
+    /// A durability that was set is answered before the store has what it promises.
+    SetBeforeStored,
     /// The property `history` is ignored: no head is too old.
     HistoryIgnored,
     /// A head is as old as the time since it was written, the newest too.

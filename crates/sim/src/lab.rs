@@ -15,6 +15,7 @@ mod open;
 mod probe;
 mod reclaim;
 mod rewrite;
+mod settings;
 mod size;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
@@ -28,7 +29,7 @@ use esker_format::{
 };
 
 pub use self::history::Kept;
-use self::{book::Book, size::Size};
+use self::{book::Book, settings::Settings, size::Size};
 use crate::{Config, Halt, Host, Loss, Machine, Prng, Survival, Task};
 
 /// The volume's name.
@@ -148,6 +149,7 @@ pub struct Lab {
     auditor: Host,
     book: Arc<Book>,
     size: Size,
+    settings: Settings,
     /// The site that opened the volume last.
     owner: Option<usize>,
     /// Another site has begun to open the volume, so the owner's log may be out of date.
@@ -183,6 +185,7 @@ impl Lab {
         let mut lab = Self {
             machine,
             size,
+            settings: Settings::new(&setup),
             setup,
             sites,
             auditor,

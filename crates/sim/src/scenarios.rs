@@ -13,6 +13,7 @@ mod pieces;
 mod reclaim;
 mod resize;
 mod rewrite;
+mod settings;
 mod space;
 mod store;
 mod tails;
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Scenario> {
     all.extend(owners::all());
     all.extend(zombies::all());
     all.extend(resize::all());
+    all.extend(settings::all());
     all.extend(pieces::all());
     all.extend(crowded::all());
     all.extend(reclaim::all());

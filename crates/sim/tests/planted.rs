@@ -59,6 +59,21 @@ fn w12_a_member_is_buried_alone() {
 }
 
 #[test]
+fn properties_are_set_in_memory_only() {
+    caught_by(Bug::SetNotCommitted, "set", "the volume has the properties");
+}
+
+#[test]
+fn properties_are_committed_and_not_noticed() {
+    caught_by(Bug::SetNotNoticed, "set", "the properties are");
+}
+
+#[test]
+fn a_durability_is_answered_before_it_is_true() {
+    caught_by(Bug::SetBeforeStored, "set-sync-ends", "holds, and the store has");
+}
+
+#[test]
 fn h1_a_claim_is_deleted() {
     caught_by(Bug::ClaimDeleted, "zombie", "was fenced and believes");
 }

@@ -1,5 +1,7 @@
 //! What can be asked for, and what came of it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 /// Asks for a new volume.
@@ -36,6 +38,18 @@ pub struct Deleted {
 pub struct ResizeVolume {
     /// The size, a multiple of 4096 bytes.
     pub size_bytes: u64,
+}
+
+/// Other properties for a volume. Keys are durability, compression, on_lag, history.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetProperties {
+    /// Properties that the volume gets, with their values.
+    #[serde(default)]
+    pub set: BTreeMap<String, String>,
+    /// Properties that it does without, so that the pool's hold.
+    #[serde(default)]
+    pub inherit: BTreeSet<String>,
 }
 
 /// Asks for a round of reclaim.

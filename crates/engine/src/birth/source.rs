@@ -15,7 +15,7 @@ use crate::{
     pool::{Place, Pool, describe},
     recover::effective,
     segment_ids::SegmentIds,
-    volume::seal_pieces,
+    volume::{Done, seal_pieces},
 };
 
 /// How often the newest head is looked for while its pieces go.
@@ -74,17 +74,19 @@ impl Making<'_> {
 
     async fn sealed(&self, head: &Head, pieces: Pieces) -> Result<State> {
         let mut state = State::of(head);
-        if state.head.tail.len() >= TAIL_SEGMENTS_MAX {
+        let intakes = pieces.intakes();
+        if state.head.tail.len() + intakes.len() > TAIL_SEGMENTS_MAX {
             let name = head.volume;
             return Err(EngineError::Invalid(format!("the tail of volume {name} is full; open it once")));
         }
         let compression = effective(&head.properties, &self.pool.record().properties).compression;
-        let sealed = seal_pieces(self.pool, self.ids, pieces, compression).await?;
-        let (segment, held) = sealed.named();
-        state.head.tail.push(segment);
+        let sealed = seal_pieces(self.pool, self.ids, intakes, compression).await?;
+        for (segment, held) in sealed.into_iter().map(Done::named) {
+            state.head.tail.push(segment);
+            state.held.push(held);
+        }
         state.head.sequence = state.head.covered();
         assert!(state.head.sequence >= head.sequence, "the segment holds what the pieces hold");
-        state.held.push(held);
         Ok(state)
     }
 

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! 1. Below a half nothing is short. A segment is sealed when it is full, or when its oldest record has had minutes to
-//!    be overwritten: blocks die young. Meanwhile what is due in the store goes there as a piece, in one request
+//!    be overwritten: blocks die young. How many blocks fill one is guessed from the last ones; where that was far too
+//!    many, what was cut is divided ([`part_blocks`]). Meanwhile what is due in the store goes there as a piece, in one request
 //!    ([`next_piece`]), unless it is too much for one. A commit waits for the segments that come soon, so that one head
 //!    names several ([`next_commit`]).
 //! 2. From a half on, or once the daemon has used half of its bound, everything is sealed at once, in lumps of an
@@ -27,10 +28,17 @@ use esker_format::{BLOCK_BYTES, property::Durability};
 
 pub use commit::{Commit, Ready, next_commit};
 pub use piece::{PIECE_BLOCKS_MAX, Piece, next_piece};
-pub use seal::{Choice, Look, Yield, next_look, next_seal};
+pub use seal::{Choice, Look, Yield, next_look, next_seal, part_blocks};
 
 /// What a segment should weigh in the store.
 pub const SEGMENT_BYTES_TARGET: u64 = 32 << 20;
+/// The most that header and frames of a segment take: what a seal is made of is chosen by what blocks took lately, and
+/// so much more than the target may come of it before it is divided.
+pub const SEGMENT_FRAME_BYTES_MAX: u64 = SEGMENT_BYTES_TARGET / 4 * 5;
+/// No segment is larger: frames, an index of at most 8 MiB, and the trailer.
+pub const SEGMENT_BYTES_MAX: u64 = SEGMENT_FRAME_BYTES_MAX + (8 << 20) + (64 << 10);
+/// So many blocks fit in a segment whatever they are: a frame is never larger than its blocks.
+pub const SEGMENT_BLOCKS_SURE: u64 = SEGMENT_BYTES_TARGET / BLOCK_BYTES as u64;
 /// The most slots of a segment.
 pub const SEGMENT_SLOTS_MAX: u64 = 65_536;
 /// Seals that are encoded or uploaded at the same time, per volume.

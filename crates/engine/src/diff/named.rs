@@ -20,7 +20,7 @@ use crate::{
         map::{Extent, push_merged, run_extent},
     },
     pieces,
-    pool::Pool,
+    pool::{Pool, describe},
     volume::blocks_of,
 };
 
@@ -71,7 +71,7 @@ impl NamedState {
             }
         };
         let Some(id) = pool.lookup(volume).await? else {
-            return Err(EngineError::NotFound(format!("volume {volume}")));
+            return Err(EngineError::NotFound(describe(volume)));
         };
         Self::of_volume(pool, name, id, number).await
     }
@@ -150,7 +150,8 @@ impl NamedState {
 }
 
 fn no_head(name: &str, number: u64) -> EngineError {
-    EngineError::NotFound(format!("head {number} in the history of {name}"))
+    let of = name.split_once('#').map_or(name, |(of, _)| of);
+    EngineError::NotFound(format!("head {number} in the history of {of}"))
 }
 
 impl State {

@@ -245,7 +245,11 @@ impl Host {
         };
         let history = format!("esker volume history {name} shows what there is");
         let Some(point) = point else {
-            return Err(EngineError::NotFound(format!("a head of volume {name} from then ({history})")));
+            let head = match to {
+                Target::Head(number) => format!("head {number} of volume {name}"),
+                _ => format!("a head of volume {name} from then"),
+            };
+            return Err(EngineError::NotFound(format!("{head} ({history})")));
         };
         if !point.whole {
             let number = point.number;

@@ -10,7 +10,7 @@ use esker_format::{
 use esker_io::World;
 
 use super::{Settled, settle};
-use crate::{EngineError, Result, commit::Uploaded};
+use crate::{EngineError, Result, commit::Uploaded, core::policy::SEGMENT_BYTES_MAX};
 
 /// Uploads a segment. What it returns is the only thing that a head can name (I5).
 pub(crate) async fn segment(
@@ -20,11 +20,13 @@ pub(crate) async fn segment(
     object: Bytes,
     give_up: impl Fn() -> bool,
 ) -> Result<Uploaded> {
+    let bytes = object.len() as u64;
+    assert!(bytes <= SEGMENT_BYTES_MAX, "a segment has a bound (invariant 7): {bytes} bytes");
     let tail = TailSegment {
         id: index.id,
         first_sequence: index.first_sequence,
         last_sequence: index.last_sequence,
-        object_bytes: object.len() as u64,
+        object_bytes: bytes,
         index_hash,
     };
     create(world, &names::segment(index.id), object, give_up).await?;

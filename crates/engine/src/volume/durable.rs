@@ -42,10 +42,11 @@ impl StoreSide {
         self.lags.load(Ordering::Acquire)
     }
 
-    /// Learns whether the store lags; says whether that is new.
+    /// Learns whether the store lags; says whether that is new, or what it means for writes.
     pub(super) fn set_lags(&self, lags: bool, on_lag: OnLag) -> bool {
-        self.stalled.store(lags && on_lag == OnLag::Stall, Ordering::Release);
-        self.lags.swap(lags, Ordering::AcqRel) != lags
+        let stalls = lags && on_lag == OnLag::Stall;
+        let stalled = self.stalled.swap(stalls, Ordering::AcqRel);
+        self.lags.swap(lags, Ordering::AcqRel) != lags || stalled != stalls
     }
 }
 
@@ -94,7 +95,7 @@ impl Volume {
     /// durability is `sync` and the store lacks some of it.
     pub fn is_stored(&self) -> bool {
         let Some(writer) = &self.writer else { return true };
-        self.effective.durability != Durability::Sync
+        self.effective().durability != Durability::Sync
             || planted(Bug::FlushNotStored)
             || writer.committed.lock().sequence >= writer.log.last_sequence()
     }
@@ -105,6 +106,11 @@ impl Volume {
     /// # Errors
     /// When the volume stops before.
     pub async fn stored_later(self: Arc<Self>) -> Result<()> {
+        self.stored().await
+    }
+
+    /// See [`Volume::stored_later`].
+    pub(super) async fn stored(&self) -> Result<()> {
         let Some(writer) = &self.writer else { return Ok(()) };
         let last = writer.log.last_sequence();
         writer.store.wanted.fetch_max(last, Ordering::AcqRel);

@@ -9,6 +9,7 @@ mod begin;
 mod piece;
 mod point;
 mod resize;
+mod set;
 
 use std::{
     collections::BTreeMap,
@@ -29,11 +30,11 @@ use esker_io::{
 };
 use futures_util::{FutureExt, Stream, stream::FuturesUnordered};
 
-use self::resize::Resizing;
+use self::{resize::Resizing, set::Setting};
 use super::{
     Committed, StoredMap, Volume, Writer,
     point::Request,
-    stages::{Done, deflate},
+    stages::{Done, Taken, deflate, seal_and_upload},
 };
 use crate::{
     EngineError, Result,
@@ -45,7 +46,7 @@ use crate::{
 /// What one round of the loop waits for.
 enum Happened {
     Woken,
-    Sealed(Result<Done>),
+    Sealed(Result<(Done, Taken)>),
     Committed(Box<CommitEnd>),
     Checkpointed(Result<NewRoot>),
     Prepared(Result<()>),
@@ -74,8 +75,8 @@ pub(crate) struct Start {
     pub(crate) heads: reclaim::Heads,
     /// The indexes of the tail's segments, in its order.
     pub(crate) tail: Vec<Arc<SegmentIndex>>,
-    /// The segment of the pieces that the volume was opened with: the first to be committed.
-    pub(crate) sealed: Option<Done>,
+    /// The segments of the pieces that the volume was opened with: the first to be committed.
+    pub(crate) sealed: Vec<Done>,
 }
 
 /// The background work of one volume that is open for writing.
@@ -91,14 +92,18 @@ pub(crate) struct Pipeline {
     /// Heads that reclaim was not told of yet.
     written: Vec<HeadFacts>,
     tail: Vec<Arc<SegmentIndex>>,
-    seals: FuturesUnordered<BoxFuture<'static, Result<Done>>>,
-    next_order: u64,
+    seals: FuturesUnordered<BoxFuture<'static, Result<(Done, Taken)>>>,
+    /// The first sequence that no commit of a segment has taken.
     next_commit: u64,
+    /// What is in the store, by its first sequence.
     ready: BTreeMap<u64, Done>,
     new_root: Option<NewRoot>,
     commit: Option<BoxFuture<'static, Box<CommitEnd>>>,
     checkpoint: Option<BoxFuture<'static, Result<NewRoot>>>,
     resizing: Option<Resizing>,
+    setting: Option<Setting>,
+    /// The newest head was made for properties: the next one is for others, if they want one.
+    others_turn: bool,
     /// Points that the newest head has not reached.
     points: Vec<Request>,
     deflate: Option<BoxFuture<'static, ()>>,
@@ -115,19 +120,20 @@ impl Pipeline {
         Self {
             volume,
             root_sequence: start.chain.newest().root_sequence,
+            next_commit: start.chain.newest().covered() + 1,
             chain: Some(start.chain),
             heads_known: start.heads.count(),
             heads: Some(start.heads),
             written: Vec::new(),
             tail: start.tail,
             seals: FuturesUnordered::new(),
-            next_order: start.sealed.iter().len() as u64,
-            next_commit: 0,
-            ready: start.sealed.into_iter().map(|done| (done.facts.order, done)).collect(),
+            ready: start.sealed.into_iter().map(|done| (done.facts.first_sequence, done)).collect(),
             new_root: None,
             commit: None,
             checkpoint: None,
             resizing: None,
+            setting: None,
+            others_turn: false,
             points: Vec::new(),
             deflate: None,
             prepare: None,
@@ -183,6 +189,9 @@ impl Pipeline {
     fn begin_work(&mut self, writer: &Writer) -> Result<()> {
         let draining = writer.draining.load(Ordering::Acquire);
         self.answer_points(writer);
+        if !self.others_turn {
+            self.begin_set(writer);
+        }
         self.begin_resize(writer);
         let full = self.volume.pool.maps().memory().is_full();
         let view = self.begin_seals(writer, draining || self.hurries() || full);
@@ -198,6 +207,7 @@ impl Pipeline {
         self.begin_reclaim();
         self.begin_commit(writer, &view, draining);
         self.begin_piece(writer, &view);
+        self.begin_set(writer);
         self.watch_lag(writer, &view);
         Ok(())
     }
@@ -206,8 +216,11 @@ impl Pipeline {
         match happened {
             Happened::Woken => {}
             Happened::Sealed(done) => {
-                let done = done?;
-                self.ready.insert(done.facts.order, done);
+                let (done, left) = done?;
+                self.ready.insert(done.facts.first_sequence, done);
+                if !left.cuts.is_empty() {
+                    self.seals.push(Box::pin(seal_and_upload(self.volume.clone(), left)));
+                }
             }
             Happened::Checkpointed(root) => self.new_root = Some(root?),
             Happened::Prepared(outcome) => {
@@ -245,6 +258,7 @@ impl Pipeline {
             // What it holds may leave the map now.
             self.volume.pool.maps().look_again();
         }
+        self.set();
         writer.came_back(released, self.world().clock.monotonic());
         writer.room.notify();
         self.written.push(HeadFacts::of(head));

@@ -48,7 +48,7 @@ impl Volume {
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> ReadStep {
         match self.try_read(offset, buffer) {
             Ok(true) => {
-                let (lba, blocks) = blocks_around(offset, buffer.len());
+                let Aligned { lba, blocks, .. } = Aligned::around(offset, buffer.len());
                 if self.ahead.is_marked(lba, blocks) {
                     self.reached_mark(lba, blocks);
                 }
@@ -63,9 +63,9 @@ impl Volume {
     pub async fn read_later(self: Arc<Self>, offset: u64, length: usize) -> Result<Vec<u8>> {
         self.check_range(offset, length as u64)?;
         let aligned = Aligned::around(offset, length);
-        self.faulted(aligned.lba, blocks_of(aligned.bytes as u64));
+        self.faulted(aligned.lba, aligned.blocks);
         let mut blocks = vec![0; aligned.bytes];
-        let pin = self.pin(aligned.lba, blocks_of(aligned.bytes as u64));
+        let pin = self.pin(aligned.lba, aligned.blocks);
         let parts = loop {
             match self.read_local(aligned.lba, &mut blocks)? {
                 Found::Parts(parts) => break parts,
@@ -292,26 +292,21 @@ enum Found {
     Unloaded,
 }
 
-/// The first of the blocks that a range of bytes touches, and how many they are.
-#[inline]
-fn blocks_around(offset: u64, length: usize) -> (u64, u64) {
-    let block = BLOCK_BYTES as u64;
-    let first = offset / block;
-    (first, (offset + length as u64).div_ceil(block) - first)
-}
-
 /// The whole blocks around a range of bytes.
 struct Aligned {
     lba: u64,
+    blocks: u64,
     bytes: usize,
     /// Bytes of the first block before the range.
     skip: usize,
 }
 
 impl Aligned {
+    #[inline]
     fn around(offset: u64, length: usize) -> Self {
         let block = BLOCK_BYTES as u64;
         let skip = (offset % block) as usize;
-        Self { lba: offset / block, bytes: (skip + length).next_multiple_of(BLOCK_BYTES), skip }
+        let bytes = (skip + length).next_multiple_of(BLOCK_BYTES);
+        Self { lba: offset / block, blocks: blocks_of(bytes as u64), bytes, skip }
     }
 }

@@ -1,6 +1,6 @@
 //! The steps of the pipeline, each a function of the volume and its input.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use esker_format::{
@@ -20,10 +20,10 @@ use super::{StoredMap, Volume, blocks_of};
 use crate::{
     EngineError, Result, checkpoint,
     commit::{CutPiece, NewRoot, Resized, Uploaded},
+    core::policy::part_blocks,
     log::Cut,
-    pieces::Pieces,
     pool::Pool,
-    seal::{Intake, Move},
+    seal::{Intake, Move, Outcome},
     segment_ids::SegmentIds,
     upload,
     uses::InFlight,
@@ -33,6 +33,37 @@ use crate::{
 const APPLY_SLICE: usize = 512;
 /// Leaves that are made compact in one go; the guard is taken for each by itself.
 const DEFLATE_SLICE: usize = 64;
+
+/// What a seal is to take: a cut, or what is left of one that was too much for a segment.
+pub(super) struct Taken {
+    pub(super) cuts: VecDeque<Cut>,
+    /// Whether more was there than was cut, or as much.
+    pub(super) full: bool,
+}
+
+impl Taken {
+    /// Makes several cuts of the first one, of which so many blocks were too much.
+    fn divide(&mut self, filled: u64) {
+        if let Some(cut) = self.cuts.pop_front() {
+            let part = part_blocks(cut.blocks(), filled);
+            let mut parts = cut.divided(part);
+            assert!(parts.len() > 1, "a record fits in a segment");
+            parts.append(&mut self.cuts);
+            self.cuts = parts;
+        }
+    }
+
+    /// What is known of the first cut.
+    fn facts(&self) -> CutFacts {
+        let oldest = &self.cuts[0].records[0];
+        CutFacts {
+            first_sequence: oldest.record.sequence,
+            log_bytes: self.cuts[0].end - oldest.start,
+            oldest_ms: oldest.at_ms,
+            full: self.full || self.cuts.len() > 1,
+        }
+    }
+}
 
 /// A seal that is durable in the store.
 pub(crate) struct Done {
@@ -56,7 +87,7 @@ impl Done {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CutFacts {
     /// Its place in the order of commits.
-    pub(super) order: u64,
+    pub(super) first_sequence: u64,
     /// Log bytes that it takes.
     pub(super) log_bytes: u64,
     /// Monotonic milliseconds of its oldest record.
@@ -81,20 +112,31 @@ async fn insist<T, F: Future<Output = Result<T>>>(volume: &Volume, mut work: imp
     }
 }
 
-pub(super) async fn seal_and_upload(volume: Arc<Volume>, facts: CutFacts, cut: Cut) -> Result<Done> {
+/// Seals and uploads the first segment of what was taken; gives back what is left. A cut that is too much for one segment
+/// is divided by its records, so each part is a stretch of the log as any seal (rule W6).
+pub(super) async fn seal_and_upload(volume: Arc<Volume>, mut taken: Taken) -> Result<(Done, Taken)> {
     let world = volume.pool.world();
     let writer = volume.writer.as_ref().expect("only writers seal");
     let id = insist(&volume, || writer.ids.next()).await?;
     let held = Arc::new(volume.pool.uses().hold(Bulk::Segment(id)));
-    let header = header(&volume.pool, id);
-    let compression = volume.effective.compression;
-    let cut = if planted(Bug::OverwrittenNotSealed) { without_overwritten(&volume, cut) } else { cut };
-    if planted(Bug::ReleasedEarly) {
-        writer.log.release(cut.end);
+    let compression = volume.effective().compression;
+    if planted(Bug::OverwrittenNotSealed) {
+        taken.cuts = taken.cuts.into_iter().map(|cut| without_overwritten(&volume, cut)).collect();
     }
-    let sealed = Intake::of(writer.log.clone(), &cut).seal(&*world.cpu, header, compression).await?;
+    if planted(Bug::ReleasedEarly) {
+        writer.log.release(taken.cuts[0].end);
+    }
+    let sealed = loop {
+        let intake = Intake::of(writer.log.clone(), &taken.cuts[0]);
+        match intake.seal(&*world.cpu, header(&volume.pool, id), compression).await? {
+            Outcome::Sealed(sealed) => break *sealed,
+            Outcome::TooMuch { blocks } => taken.divide(blocks),
+        }
+    };
+    let facts = taken.facts();
+    taken.cuts.pop_front();
     let (uploaded, index) = send(&volume.pool, sealed.encoded, || volume.gives_up()).await?;
-    Ok(Done {
+    let done = Done {
         uploaded,
         index,
         moves: sealed.moves,
@@ -102,7 +144,8 @@ pub(super) async fn seal_and_upload(volume: Arc<Volume>, facts: CutFacts, cut: C
         blocks: sealed.blocks_written,
         facts,
         held,
-    })
+    };
+    Ok((done, taken))
 }
 
 /// Uploads a segment.
@@ -121,23 +164,29 @@ async fn send(
     Ok((uploaded?, index))
 }
 
-/// The pieces of the head that is opened, as a segment that is durable in the store: the first that is committed. The
-/// steps are told in `pieces.rs`.
+/// What the pieces of a head say, as segments that are durable in the store, in their order: when the volume is opened the first
+/// that are committed. The steps are told in `pieces.rs`.
 pub(crate) async fn seal_pieces(
     pool: &Pool,
     ids: &SegmentIds,
-    pieces: Pieces,
+    intakes: Vec<Intake>,
     compression: Compression,
-) -> Result<Done> {
+) -> Result<Vec<Done>> {
     let world = pool.world();
-    let id = ids.next().await?;
-    let held = Arc::new(pool.uses().hold(Bulk::Segment(id)));
-    let sealed = pieces.intake().seal(&*world.cpu, header(pool, id), compression).await?;
-    let oldest_ms = world.clock.monotonic().as_millis() as u64;
-    let (uploaded, index) = send(pool, sealed.encoded, || false).await?;
-    let facts = CutFacts { order: 0, log_bytes: 0, oldest_ms, full: false };
-    // No entry of the map names what they were: the map is made with the segment.
-    Ok(Done { uploaded, index, moves: Vec::new(), end: 0, blocks: sealed.blocks_written, facts, held })
+    let mut all = Vec::new();
+    for intake in intakes {
+        let id = ids.next().await?;
+        let held = Arc::new(pool.uses().hold(Bulk::Segment(id)));
+        let first_sequence = intake.sequences.0;
+        let sealed = intake.seal(&*world.cpu, header(pool, id), compression).await?.sure();
+        let oldest_ms = world.clock.monotonic().as_millis() as u64;
+        let (uploaded, index) = send(pool, sealed.encoded, || false).await?;
+        let facts = CutFacts { first_sequence, log_bytes: 0, oldest_ms, full: false };
+        let blocks = sealed.blocks_written;
+        // No entry of the map names what they were: the map is made with the segments.
+        all.push(Done { uploaded, index, moves: Vec::new(), end: 0, blocks, facts, held });
+    }
+    Ok(all)
 }
 
 /// The cut as a piece for the next head.
@@ -146,8 +195,8 @@ pub(super) async fn encode_piece(volume: &Volume, cut: &Cut) -> Result<CutPiece>
     let header = header(&volume.pool, TailPiece::id());
     let intake = Intake::of(writer.log.clone(), cut);
     let (first_sequence, last_sequence) = intake.sequences;
-    let sealed = intake.seal(&*volume.pool.world().cpu, header, volume.effective.compression).await?;
-    Ok(CutPiece { first_sequence, last_sequence, bytes: sealed.encoded.bytes })
+    let sealed = intake.seal(&*volume.pool.world().cpu, header, volume.effective().compression).await?;
+    Ok(CutPiece { first_sequence, last_sequence, bytes: sealed.sure().encoded.bytes })
 }
 
 /// A header with a salt that was never used (rule G4).

@@ -73,7 +73,7 @@ impl Volume {
             id: self.id.to_string(),
             size_bytes: self.size_bytes(),
             status: self.status.lock().clone(),
-            effective: self.effective,
+            effective: self.effective(),
             sequence: self.last_sequence().0,
             synced_sequence: self.writer.as_ref().map_or(0, |writer| writer.log.synced_sequence()),
             committed_sequence: self.committed_sequence().0,

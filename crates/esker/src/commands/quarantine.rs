@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     access::Place,
+    catalogue,
     exit::Exit,
     output::{Output, Table},
 };
@@ -34,7 +35,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         Ok(volume) => volume,
         Err(_) => {
             let found = pool.lookup(&args.root).await?;
-            found.ok_or_else(|| anyhow::anyhow!("volume {} does not exist", args.root))?
+            let what = if catalogue::is_snapshot(&args.root) { "snapshot" } else { "volume" };
+            found.ok_or_else(|| anyhow::anyhow!("{what} {} does not exist", args.root))?
         }
     };
     anyhow::ensure!(

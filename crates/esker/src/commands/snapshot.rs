@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use clap::Subcommand;
 use esker_control::api::{Snapshot, Snapshots};
+use esker_format::names;
 
 use crate::{
     access::{Access, Place},
@@ -65,12 +66,18 @@ async fn all(access: &Access) -> anyhow::Result<Snapshots> {
     })
 }
 
-/// The snapshot of that name, and who was asked for it.
-async fn find(place: &Place, name: &str) -> anyhow::Result<(Snapshot, Access)> {
+/// Whether a snapshot may have that name.
+fn check_name(name: &str) -> anyhow::Result<()> {
     anyhow::ensure!(
         catalogue::is_snapshot(name),
-        "{name} is no name of a snapshot: expected VOLUME@SNAPSHOT"
+        "{name:?} is no name of a snapshot: expected VOLUME@SNAPSHOT"
     );
+    Ok(names::valid_name(name)?)
+}
+
+/// The snapshot of that name, and who was asked for it.
+async fn find(place: &Place, name: &str) -> anyhow::Result<(Snapshot, Access)> {
+    check_name(name)?;
     let access = place.access().await?;
     let found = all(&access).await?.snapshots.into_iter().find(|snapshot| snapshot.name == name);
     Ok((found.with_context(|| format!("snapshot {name} does not exist"))?, access))

@@ -6,6 +6,7 @@ mod history;
 mod list;
 mod open;
 mod resize;
+mod set;
 mod show;
 
 use clap::Subcommand;
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     Open(open::Args),
     /// Give a volume another size; what is cut off must be holes
     Resize(resize::Args),
+    /// Change properties of a volume, while it is served or not
+    Set(set::Args),
     /// List the states that a volume can go back to
     History(history::Args),
     /// Delete a volume, for ever
@@ -38,6 +41,7 @@ pub(super) async fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Show(args) => show::run(args).await,
         Command::Open(args) => open::run(args).await,
         Command::Resize(args) => resize::run(args).await,
+        Command::Set(args) => set::run(args).await,
         Command::History(args) => history::run(args).await,
         Command::Delete(args) => delete::run(args).await,
     }

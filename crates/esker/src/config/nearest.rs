@@ -4,7 +4,7 @@
 const LENGTH_MAX: usize = 64;
 
 /// The candidate with the fewest letters to change, if that is few.
-pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > LENGTH_MAX {
         return None;
     }

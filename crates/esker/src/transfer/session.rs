@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::{Context, bail};
 use esker_control::{
     ApiError, Client, Daemon as _, ErrorKind,
-    api::{CreateVolume, Figures, OpenVolume, ResizeVolume, Volume, VolumeState},
+    api::{CreateVolume, Figures, OpenVolume, ResizeVolume, SetProperties, Volume, VolumeState},
 };
 use esker_engine::{host::Host, volume::Limits};
 use esker_format::{head::HeadKind, ids::DirectoryId};
@@ -121,6 +121,17 @@ impl Session {
         Ok(())
     }
 
+    /// Changes properties of a volume that is open.
+    pub(crate) async fn set(&self, name: &str, wanted: &SetProperties) -> anyhow::Result<()> {
+        match self {
+            Session::Asked { client, .. } => during("changing", client.set(name, wanted)).await?,
+            Session::Here { daemon, .. } => {
+                during("changing", daemon.clone().set(name.to_owned(), wanted.clone())).await?
+            }
+        };
+        Ok(())
+    }
+
     /// Opens `volume`, if nobody has. A snapshot is opened by who connects to it.
     pub(crate) async fn open(&self, volume: &Volume) -> anyhow::Result<Facts> {
         let name = &volume.name;
@@ -162,7 +173,11 @@ impl Session {
         };
         let served = status.volumes.into_iter().find(|served| served.name == name);
         let Some(served) = served else {
-            bail!("the daemon of {} does not serve volume {name}; it was started without it", status.data)
+            bail!(
+                "the daemon of {} does not serve volume {name} now: it was started without it, or something else is done \
+                 with it; esker volume open {name} serves it",
+                status.data
+            )
         };
         match (served.state, served.figures) {
             (

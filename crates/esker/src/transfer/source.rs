@@ -1,4 +1,4 @@
-//! Who makes a snapshot or a fork: the daemon that runs, or this process.
+//! Who makes or deletes a volume, a snapshot or a fork: the daemon that runs, or this process.
 
 use std::sync::Arc;
 
@@ -86,6 +86,17 @@ impl Maker {
             Drained::NotAll => Exit::NotAllStored,
         }
     }
+}
+
+/// Deletes a volume or a snapshot: a claim whose head says so.
+pub(crate) async fn delete(access: Access, name: &str) -> anyhow::Result<api::Deleted> {
+    Ok(match access {
+        Access::Daemon(client) => during("deleting", client.delete(name)).await?,
+        Access::Pool(pool) => {
+            during("deleting", passing(pool).delete(name)).await?;
+            api::Deleted { deleted: name.to_owned() }
+        }
+    })
 }
 
 /// A run that opens nothing.

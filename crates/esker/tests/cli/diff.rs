@@ -152,7 +152,8 @@ fn several_volumes_at_one_point() {
     let id = group["id"].as_str().unwrap();
     assert!(list.contains(id) && list.contains("a@night b@night"), "{list}");
     assert!(bench.ok(&["inspect", &format!("groups/{id}")]).contains("group record"));
-    bench.ok(&["snapshot", "delete-group", id]);
+    assert!(bench.fails(1, &["snapshot", "delete-group", id]).contains("say --yes"));
+    bench.ok(&["snapshot", "delete-group", id, "--yes"]);
     assert_eq!(bench.json(&["snapshot", "list"])["snapshots"].as_array().unwrap().len(), 0);
     assert_eq!(bench.json(&["check"])["problems"].as_array().unwrap().len(), 0);
     assert_eq!(daemon.stop(), 0);

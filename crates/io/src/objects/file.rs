@@ -243,7 +243,10 @@ fn failed(operation: &'static str, name: &str, error: &io::Error) -> StoreError 
         ErrorKind::NotFound | ErrorKind::NotADirectory if operation == "get" => StoreErrorKind::NotFound,
         // The file became shorter while it was read, which objects never do.
         ErrorKind::UnexpectedEof => StoreErrorKind::Protocol,
+        // Somebody has to mend it; a full disk, too.
         ErrorKind::PermissionDenied
+        | ErrorKind::StorageFull
+        | ErrorKind::QuotaExceeded
         | ErrorKind::ReadOnlyFilesystem
         | ErrorKind::NotADirectory
         | ErrorKind::IsADirectory

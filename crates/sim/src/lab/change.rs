@@ -11,7 +11,7 @@ use esker_engine::{
     EngineError,
     volume::{OwnedChange, Scratch, Status, Volume, WriteStep},
 };
-use esker_format::{BLOCK_BYTES, property::Durability};
+use esker_format::BLOCK_BYTES;
 
 use super::{Lab, Outcome, Stop, book::Book, violation};
 use crate::{Operation, Stamp, model::Effect};
@@ -200,7 +200,7 @@ impl Lab {
                 let task = self.host(owner).spawn("flush", volume.stored_later());
                 outcome = self.wait(task)?;
             }
-            if outcome.is_ok() && self.setup.durability == Durability::Sync {
+            if outcome.is_ok() && self.settings.is_sync() {
                 // Such a flush survives the loss of the host, too.
                 self.book.settled(last);
             }

@@ -90,6 +90,7 @@ impl Lab {
         self.owner = Some(site);
         self.later.clear();
         self.size.found(volume.size_bytes())?;
+        self.settings.found(volume.effective())?;
         let sequence = volume.last_sequence().0;
         self.book.reopened(sequence).map_err(violation)?;
         for fenced in &mut self.sites {

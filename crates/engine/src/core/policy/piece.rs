@@ -33,16 +33,19 @@ pub enum Piece {
 
 /// Decides whether the next head carries a piece.
 pub fn next_piece(view: &View, durability: Durability) -> Piece {
-    let (Some(age_ms), Some(seconds)) = (view.uncommitted_age_ms, durability.bound_seconds()) else {
-        return Piece::Idle;
+    let due_ms = match durability.bound_seconds() {
+        Some(seconds) => piece_after_ms(seconds),
+        // Nothing is due, but somebody was promised more than that.
+        None if view.flush_waits => 0,
+        None => return Piece::Idle,
     };
+    let Some(age_ms) = view.uncommitted_age_ms else { return Piece::Idle };
     let whole = view.pieces >= PIECES_MANY && view.unsealed_blocks <= WHOLE_BLOCKS_MAX;
     let is_little = view.uncommitted_blocks <= PIECE_BLOCKS_MAX;
     if view.draining || !is_little || (view.pieces >= TAIL_PIECES_MAX && !whole) {
         // A seal takes it.
         return Piece::Idle;
     }
-    let due_ms = piece_after_ms(seconds);
     if view.flush_waits || age_ms >= due_ms {
         Piece::Now { whole }
     } else {
@@ -54,6 +57,11 @@ impl View {
     /// Whether only a seal can bring what is due or waited for to the store.
     pub(super) fn is_too_much_for_pieces(&self) -> bool {
         self.uncommitted_blocks > PIECE_BLOCKS_MAX
+    }
+
+    /// Whether no piece brings what is waited for to the store.
+    pub(super) fn needs_seal(&self) -> bool {
+        self.is_too_much_for_pieces() || self.has_many_pieces()
     }
 
     /// Whether the pieces come to an end (rule H8): a seal makes an end of them before they do.

@@ -3,8 +3,8 @@
 use esker_format::{BLOCK_BYTES, chunk::RECORD_ALIGN};
 
 use super::{
-    CRUMB_AGE_MS, CRUMB_BLOCKS, Durability, PIECE_BLOCKS_MAX, SEGMENT_BYTES_TARGET, SEGMENT_SLOTS_MAX, View,
-    brink, large_after_ms, pace,
+    CRUMB_AGE_MS, CRUMB_BLOCKS, Durability, PIECE_BLOCKS_MAX, SEGMENT_BLOCKS_SURE, SEGMENT_BYTES_TARGET,
+    SEGMENT_FRAME_BYTES_MAX, SEGMENT_SLOTS_MAX, View, brink, large_after_ms, pace,
 };
 
 /// What to do now.
@@ -63,6 +63,13 @@ impl Yield {
     }
 }
 
+/// How many blocks each part takes of a cut of `blocks`, of which `filled` were as much as a segment may be.
+pub fn part_blocks(blocks: u64, filled: u64) -> u64 {
+    // What follows is thought to be like what was seen. Two parts at least, so that it comes to an end.
+    let like_this = filled * SEGMENT_BYTES_TARGET / SEGMENT_FRAME_BYTES_MAX;
+    like_this.max(SEGMENT_BLOCKS_SURE).min(blocks.div_ceil(2))
+}
+
 /// Decides whether to seal.
 pub fn next_seal(view: &View, durability: Durability, stored: &Yield) -> Choice {
     let Some(age_ms) = view.oldest_age_ms else {
@@ -80,6 +87,8 @@ pub fn next_seal(view: &View, durability: Durability, stored: &Yield) -> Choice 
         return short_of_room(view, age_ms, blocks_max.min(view.lump_blocks()));
     }
     match durability.bound_seconds() {
+        // A FLUSH began to wait under another durability.
+        None if view.flush_waits && view.needs_seal() && view.sealing + view.ready == 0 => seal,
         // Blocks die young: keep them as long as there is room.
         None => Choice::Idle,
         Some(_) if view.backlog_blocks >= blocks_max => seal,

@@ -187,3 +187,38 @@ fn every_bound_leaves_time_for_seal_and_commit() {
         assert!(commit_after_ms(seconds) + 300 <= bound_ms, "bounded({seconds})");
     }
 }
+
+#[test]
+fn a_cut_that_is_too_much_is_divided_until_it_cannot_be() {
+    for blocks in [SEGMENT_BLOCKS_SURE + 1, 2 * SEGMENT_BLOCKS_SURE, 20_000, SEGMENT_SLOTS_MAX] {
+        for filled in [1, SEGMENT_BLOCKS_SURE, SEGMENT_BLOCKS_SURE / 4 * 5, blocks] {
+            let part = part_blocks(blocks, filled);
+            assert!(part > 0 && part < blocks, "{blocks} blocks, {filled} fill a segment: {part}");
+        }
+    }
+    // Of noise, no more parts than it takes.
+    assert_eq!(part_blocks(SEGMENT_SLOTS_MAX, SEGMENT_BLOCKS_SURE / 4 * 5), SEGMENT_BLOCKS_SURE);
+    let frames_of_what_is_sure = SEGMENT_BLOCKS_SURE * BLOCK_BYTES as u64 + 128;
+    assert!(frames_of_what_is_sure <= SEGMENT_FRAME_BYTES_MAX, "what is sure is never divided");
+}
+
+#[test]
+fn who_waits_for_the_store_is_served_under_any_durability() {
+    let waits = View { flush_waits: true, ..view() };
+    let much = View { uncommitted_blocks: 2_000, backlog_blocks: 2_000, unsealed_blocks: 2_000, ..waits };
+    let many = View { pieces: 64, unsealed_blocks: 2_000, ..waits };
+    for durability in [Durability::Ephemeral, Durability::Bounded { seconds: 60 }, Durability::Sync] {
+        assert_eq!(next_piece(&waits, durability), Piece::Now { whole: false }, "{durability}");
+        for view in [much, many] {
+            assert_eq!(next_piece(&view, durability), Piece::Idle, "{durability}");
+            let seal = next_seal(&view, durability, &Yield::default());
+            assert!(matches!(seal, Choice::Seal { .. }), "{durability}: {seal:?}");
+        }
+    }
+    let nobody = View { flush_waits: false, ..waits };
+    assert_eq!(next_piece(&nobody, Durability::Ephemeral), Piece::Idle);
+    assert_eq!(
+        next_seal(&View { flush_waits: false, ..much }, Durability::Ephemeral, &Yield::default()),
+        Choice::Idle
+    );
+}

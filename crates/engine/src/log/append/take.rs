@@ -1,5 +1,7 @@
 //! What seals, pieces and commits take from the records that no applied commit of a segment covers.
 
+use std::collections::VecDeque;
+
 use esker_io::{Bug, planted};
 
 use super::{Appender, Pending};
@@ -102,6 +104,29 @@ impl Appender {
     /// Records that no applied commit covers.
     pub(crate) fn pending_records(&self) -> u64 {
         self.pending.len() as u64
+    }
+}
+
+impl Cut {
+    /// Its records in several cuts of at most `blocks_max` blocks each, but at least one record.
+    pub(crate) fn divided(self, blocks_max: u64) -> VecDeque<Cut> {
+        let (mut cuts, mut blocks) = (VecDeque::from([Cut::default()]), 0);
+        for pending in self.records {
+            blocks += pending.weight();
+            if blocks > blocks_max && cuts.back().is_some_and(|cut: &Cut| !cut.records.is_empty()) {
+                cuts.push_back(Cut::default());
+                blocks = pending.weight();
+            }
+            let cut = cuts.back_mut().expect("there is one from the beginning");
+            cut.end = pending.end;
+            cut.records.push(pending);
+        }
+        cuts
+    }
+
+    /// Blocks written by its records, and one for each trim or zero.
+    pub(crate) fn blocks(&self) -> u64 {
+        self.records.iter().map(Pending::weight).sum()
     }
 }
 

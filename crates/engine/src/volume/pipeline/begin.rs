@@ -8,7 +8,7 @@ use esker_io::{Bug, planted};
 use super::{
     super::{
         StoredMap, Writer,
-        stages::{CutFacts, Done, STORE_RETRY, apply, seal_and_upload, write_pages},
+        stages::{CutFacts, Done, STORE_RETRY, Taken, apply, seal_and_upload, write_pages},
     },
     CommitEnd, Pipeline,
 };
@@ -30,7 +30,7 @@ impl Pipeline {
             // Before the log is looked at: a write after the look sees it, and wakes us.
             writer.wake_at_once();
             let view = self.view(writer, hurry || self.point_wants_seals(writer));
-            let durability = self.volume.effective.durability;
+            let durability = self.volume.effective().durability;
             let choice = policy::next_seal(&view, durability, &self.stored);
             if let Choice::Seal { blocks_max } = choice {
                 self.begin_seal(writer, blocks_max, view.backlog_blocks);
@@ -51,15 +51,8 @@ impl Pipeline {
 
     fn begin_seal(&mut self, writer: &Writer, blocks_max: u64, backlog_blocks: u64) {
         let cut = writer.log.cut(blocks_max).expect("a backlog was seen, and only this task cuts");
-        let oldest = &cut.records[0];
-        let facts = CutFacts {
-            order: self.next_order,
-            log_bytes: cut.end - oldest.start,
-            oldest_ms: oldest.at_ms,
-            full: backlog_blocks >= blocks_max,
-        };
-        self.next_order += 1;
-        self.seals.push(Box::pin(seal_and_upload(self.volume.clone(), facts, cut)));
+        let taken = Taken { cuts: [cut].into(), full: backlog_blocks >= blocks_max };
+        self.seals.push(Box::pin(seal_and_upload(self.volume.clone(), taken)));
     }
 
     /// Sets the timer; it is set anew in each round, and the first time counts.
@@ -133,6 +126,7 @@ impl Pipeline {
         let Some(mut heads) = self.heads.take() else { return };
         self.written.drain(..).for_each(|head| heads.written(head));
         self.heads_known = heads.count();
+        heads.keep_for(self.volume.effective().history);
         let volume = self.volume.clone();
         self.reclaim = Some(Box::pin(async move {
             let outcome = heads.pass(&volume.pool, volume.id).await;
@@ -172,7 +166,7 @@ impl Pipeline {
                 break;
             }
             let next = next.remove();
-            self.next_commit += 1;
+            self.next_commit = next.index.last_sequence + 1;
             done.push(next);
         }
         let nothing_left = self.seals.is_empty() && self.ready.is_empty() && self.checkpoint.is_none();
@@ -217,7 +211,7 @@ impl Pipeline {
         if !self.points.is_empty() {
             return false;
         }
-        match policy::next_commit(view, &ready, self.volume.effective.durability) {
+        match policy::next_commit(view, &ready, self.volume.effective().durability) {
             Commit::Now => false,
             Commit::Idle => true,
             Commit::Wait { ms } => {
@@ -229,8 +223,13 @@ impl Pipeline {
 
     /// The seals that could be committed now.
     fn ready_in_order(&self) -> Option<Ready> {
-        let run: Vec<&CutFacts> =
-            (self.next_commit..).map_while(|order| self.ready.get(&order)).map(|done| &done.facts).collect();
+        let mut next = self.next_commit;
+        let follows = || {
+            let done = self.ready.get(&next)?;
+            next = done.index.last_sequence + 1;
+            Some(&done.facts)
+        };
+        let run: Vec<&CutFacts> = std::iter::from_fn(follows).collect();
         let (first, last) = (run.first()?, run.last()?);
         Some(Ready {
             segments: run.len(),

@@ -7,7 +7,7 @@
 use esker_format::head::HeadKind;
 
 use super::{
-    super::{Writer, stages::encode_piece},
+    super::{Effective, Writer, stages::encode_piece},
     CommitEnd, Pipeline,
 };
 use crate::{
@@ -22,7 +22,7 @@ impl Pipeline {
         if self.chain.is_none() || self.too_many_heads() || self.hurries() {
             return;
         }
-        let whole = match policy::next_piece(view, self.volume.effective.durability) {
+        let whole = match policy::next_piece(view, self.volume.effective().durability) {
             Piece::Now { whole } => whole,
             Piece::Wait { ms } => return self.look_again_after(ms),
             Piece::Idle => return,
@@ -49,21 +49,22 @@ impl Pipeline {
 
     /// Rule W11: says when the store has less than was promised, and lets writes wait where the volume is set so.
     pub(super) fn watch_lag(&mut self, writer: &Writer, view: &View) {
-        let effective = self.volume.effective;
-        let Some(seconds) = effective.durability.bound_seconds() else { return };
-        let bound_ms = u64::from(seconds) * 1_000;
+        let Effective { durability, on_lag, .. } = self.volume.effective();
+        // What is not counted in time does not lag, whatever was promised before.
+        let bound_ms = durability.bound_seconds().map_or(u64::MAX, |seconds| u64::from(seconds) * 1_000);
         let lag_ms = view.uncommitted_age_ms.unwrap_or(0);
         let lags = lag_ms > bound_ms;
-        if writer.store.set_lags(lags, effective.on_lag) {
-            let (volume, on_lag) = (&self.volume.name, effective.on_lag);
+        if writer.store.set_lags(lags, on_lag) {
+            let volume = &self.volume.name;
             if lags {
                 tracing::warn!(%volume, lag_ms, bound_ms, %on_lag, "the store lacks writes older than promised");
             } else {
                 tracing::info!(%volume, "the store has caught up");
-                writer.room.notify();
             }
+            // Those who wait ask again whether they have to.
+            writer.room.notify();
         }
-        if view.uncommitted_age_ms.is_some() && !lags {
+        if view.uncommitted_age_ms.is_some() && !lags && bound_ms < u64::MAX {
             self.look_again_after(bound_ms - lag_ms + 1);
         }
     }

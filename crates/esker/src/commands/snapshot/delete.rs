@@ -1,14 +1,11 @@
 //! `esker snapshot delete VOLUME@NAME`
 
-use esker_control::api::Deleted;
-
 use super::find;
 use crate::{
-    access::{Access, Place},
+    access::Place,
     exit::Exit,
     output::{Output, confirm},
-    progress::during,
-    transfer::passing,
+    transfer::delete,
 };
 
 /// Options.
@@ -32,13 +29,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
         forks => format!(" What was forked from it ({forks}) stays."),
     };
     confirm(args.yes, &format!("Snapshot {} ({}) will be gone.{stays}", snapshot.name, snapshot.id))?;
-    let deleted = match access {
-        Access::Daemon(client) => during("deleting", client.delete(&args.name)).await?,
-        Access::Pool(pool) => {
-            during("deleting", passing(pool).delete(&args.name)).await?;
-            Deleted { deleted: args.name.clone() }
-        }
-    };
+    let deleted = delete(access, &args.name).await?;
     args.output.print(&deleted, || format!("deleted {}", deleted.deleted))?;
     Ok(Exit::Done)
 }

@@ -9,7 +9,7 @@ use crate::{
     access::{Access, Local, Place},
     catalogue,
     exit::Exit,
-    output::{Output, Table},
+    output::{Output, Table, confirm},
     progress::during,
     time,
 };
@@ -45,6 +45,9 @@ pub(crate) struct List {
 pub(crate) struct Delete {
     /// The group's id, as `groups` shows it
     id: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     local: Local,
     #[command(flatten)]
@@ -99,6 +102,7 @@ pub(super) async fn delete(args: Delete) -> anyhow::Result<Exit> {
     let group = found.with_context(|| format!("there is no group {}", args.id))?;
     let names: Vec<String> = group.members.into_iter().filter_map(|member| member.name).collect();
     ensure!(!names.is_empty(), "the snapshots of group {} were deleted already", args.id);
+    confirm(args.yes, &format!("Snapshots {} of group {} will be gone.", names.join(", "), args.id))?;
     for name in &names {
         during("deleting", client.delete(name)).await.with_context(|| format!("snapshot {name}"))?;
     }

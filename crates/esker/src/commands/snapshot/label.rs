@@ -1,11 +1,12 @@
 //! `esker snapshot label VOLUME@NAME KEY=VALUE… KEY-…`
 
 use esker_control::api::LabelSnapshot;
+use esker_format::head::valid_label;
 
-use super::{parse_label, show_labels};
+use super::{check_name, parse_label, show_labels};
 use crate::{
     access::{Access, Place},
-    catalogue::{self, Made},
+    catalogue::Made,
     exit::Exit,
     output::Output,
     progress::during,
@@ -28,14 +29,14 @@ pub(crate) struct Args {
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
     let name = &args.name;
-    anyhow::ensure!(
-        catalogue::is_snapshot(name),
-        "{name} is no name of a snapshot: expected VOLUME@SNAPSHOT"
-    );
+    check_name(name)?;
     let mut request = LabelSnapshot::default();
     for change in &args.change {
         match change.strip_suffix('-').filter(|_| !change.contains('=')) {
-            Some(key) => request.remove.push(key.to_owned()),
+            Some(key) => {
+                valid_label(key, "")?;
+                request.remove.push(key.to_owned());
+            }
             None => {
                 let (key, value) = parse_label(change).map_err(anyhow::Error::msg)?;
                 request.set.insert(key, value);

@@ -27,6 +27,9 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
+    if let Some(volume) = &args.volume {
+        names::valid_volume_name(volume)?;
+    }
     let access = args.place.access().await?;
     let mut snapshots = all(&access).await?;
     if let Some(volume) = &args.volume {
@@ -43,7 +46,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
             });
         }
     }
-    args.output.print(&snapshots, || text(&snapshots))?;
+    args.output.print(&snapshots, || match (&args.volume, snapshots.snapshots.is_empty()) {
+        (Some(volume), true) => format!("no snapshots of volume {volume} in {}", snapshots.pool.url),
+        _ => text(&snapshots),
+    })?;
     Ok(Exit::Done)
 }
 

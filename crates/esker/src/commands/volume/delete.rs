@@ -1,14 +1,13 @@
 //! `esker volume delete NAME`
 
-use esker_control::api::Deleted;
+use anyhow::ensure;
 
 use crate::{
     access::{Access, Place},
     catalogue,
     exit::Exit,
     output::{Output, confirm},
-    progress::during,
-    transfer::passing,
+    transfer::delete,
 };
 
 /// Options.
@@ -26,20 +25,18 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let name = &args.name;
+    ensure!(
+        !catalogue::is_snapshot(name),
+        "{name:?} is no name of a volume; esker snapshot delete deletes snapshots"
+    );
     let access = args.place.access().await?;
     let volume = match &access {
         Access::Daemon(client) => client.volume(&args.name).await?,
         Access::Pool(pool) => catalogue::volume(pool, &args.name).await?,
     };
     confirm(args.yes, &format!("Volume {} ({}) and all its data will be gone.", volume.name, volume.id))?;
-    let deleted = match access {
-        Access::Daemon(client) => during("deleting", client.delete(&args.name)).await?,
-        Access::Pool(pool) => {
-            // Its claim says that the volume is deleted.
-            during("deleting", passing(pool).delete(&args.name)).await?;
-            Deleted { deleted: args.name.clone() }
-        }
-    };
+    let deleted = delete(access, &args.name).await?;
     args.output.print(&deleted, || format!("deleted {}", deleted.deleted))?;
     Ok(Exit::Done)
 }

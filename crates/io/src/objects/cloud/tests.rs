@@ -9,7 +9,7 @@ use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
 
 use super::{
-    super::{Objects, Range, Result, StoreErrorKind},
+    super::{Objects, Range, Result, Retry, StoreErrorKind},
     Client, CloudObjects,
     answer::Answer,
     failure::Failure,
@@ -72,6 +72,40 @@ fn refusals_have_the_kind_that_a_caller_can_act_on() {
     assert_eq!(delete(refused(404, "NoSuchBucket")), Some(Permanent));
     assert_eq!(delete(refused(404, "ContainerNotFound")), Some(Permanent));
     assert_eq!(delete(refused(500, "")), Some(Transient));
+}
+
+/// Unlike those that have run out, credentials that are wrong stay so.
+#[tokio::test]
+async fn wrong_credentials_fail_at_once() {
+    let clock = || Arc::new(crate::SystemClock::new());
+    for (status, code) in [
+        ("403 Forbidden", "InvalidAccessKeyId"),
+        ("403 Forbidden", "SignatureDoesNotMatch"),
+        ("403 Forbidden", "AccessDenied"),
+        ("403 Forbidden", "InvalidToken"),
+        ("400 Bad Request", "InvalidToken"),
+        ("400 Bad Request", "AuthorizationHeaderMalformed"),
+        ("403 Forbidden", "RequestTimeTooSkewed"),
+        ("401 Unauthorized", "UNAUTHENTICATED"),
+        ("403 Forbidden", "AuthenticationFailed"),
+        ("403 Forbidden", ""),
+        ("401 Unauthorized", ""),
+    ] {
+        let body = format!("<Error><Code>{code}</Code><Message>No.</Message></Error>").leak();
+        let canned = canned(status, "", body);
+        let store = Retry::new(Arc::new(canned.store), clock(), Arc::new(crate::SystemRandom));
+        let failures = [
+            store.get("a", Range::All).await.unwrap_err(),
+            store.list("a/").await.unwrap_err(),
+            store.delete("a").await.unwrap_err(),
+            store.put_new("a", Bytes::from_static(b"hello")).await.unwrap_err(),
+        ];
+        for failure in failures {
+            assert_eq!(failure.kind, StoreErrorKind::Permanent, "{failure}");
+            assert!(failure.to_string().contains(code), "{failure}");
+        }
+        assert_eq!(canned.requests.lock().len(), 4, "{status} {code}: tried again");
+    }
 }
 
 #[test]

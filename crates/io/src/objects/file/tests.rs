@@ -142,3 +142,15 @@ async fn of_racing_processes_one_creates_each_name() {
         assert_eq!(body, winners[0]);
     }
 }
+
+#[test]
+fn what_somebody_has_to_mend_does_not_pass_by_itself() {
+    use rustix::io::Errno;
+    let kind = |errno: Errno| super::failed("put", "a", &errno.into()).kind;
+    for errno in [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::ACCESS, Errno::ISDIR] {
+        assert_eq!(kind(errno), StoreErrorKind::Permanent, "{errno}");
+    }
+    for errno in [Errno::IO, Errno::AGAIN, Errno::MFILE, Errno::STALE] {
+        assert_eq!(kind(errno), StoreErrorKind::Transient, "{errno}");
+    }
+}
