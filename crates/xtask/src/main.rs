@@ -24,7 +24,8 @@ usage: cargo xtask COMMAND
   sim [--seeds N] [--from S] [--seconds T] [--seed S]
                            simulator: N seeds from S on, or as many as T seconds hold, or seed S alone
   sim --families N [--from S] | --family S
-                           simulator: volumes that are forked, snapshotted, rewound, deleted and reclaimed
+                           simulator: volumes that are forked, snapshotted, rewound, deleted and reclaimed, while
+                           the store fails and hosts fall; the campaign is --families 10000
   torture [ARGS]           writers that see the daemon killed; torture --help shows the rest
   weather [ARGS]           the same while the store fails in every way; weather --help shows the rest
   requests [ARGS]          what loads cost in requests, beside what they have to; requests --help shows the rest

@@ -25,7 +25,9 @@ impl Family {
         };
         let (snapshots, volumes): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| is_snapshot(name));
         for name in volumes {
-            let Some(volume) = self.members.get(&name).volume.clone() else { continue };
+            let member = self.members.get(&name);
+            let there = member.presence == Presence::There;
+            let Some(volume) = member.volume.clone().filter(|_| there) else { continue };
             let found = self.read_open(&name, &volume)?;
             self.members.compare(&name, &found)?;
         }

@@ -165,9 +165,11 @@ impl Members {
         self.all.keys().filter(|name| !is_snapshot(name)).cloned().collect()
     }
 
-    /// The volumes that are open.
+    /// The volumes that are open, and there to stay.
     pub(super) fn open(&self) -> Vec<String> {
-        self.all.iter().filter(|(_, member)| member.volume.is_some()).map(|(name, _)| name.clone()).collect()
+        let mut there = self.that_are(Presence::There);
+        there.retain(|name| self.get(name).volume.is_some());
+        there
     }
 
     /// The snapshots of a volume that are there, without its name.

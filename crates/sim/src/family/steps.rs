@@ -25,11 +25,9 @@ use crate::{
 pub(super) const BLOCK: u64 = BLOCK_BYTES as u64;
 /// The most members at a time.
 const MEMBERS_MAX: usize = 9;
-/// How long rounds let dead objects be.
-const GRACE: Duration = Duration::from_secs(3);
-/// The same while the store has faults: longer than a request may be late. The second try of a head's PUT can be
-/// later than the head's deletion; then the head is a root again, and what it names has to be there.
-const GRACE_OF_LATE: Duration = Duration::from_secs(LATE.as_secs() + 1);
+/// How long rounds let dead objects be: longer than a request may be late. The PUT of a head can come after that head was
+/// deleted, by a run that was killed or as the second try of one that lives; then the head is a root again.
+const GRACE: Duration = Duration::from_secs(LATE.as_secs() + 1);
 /// Everybody is read after so many steps.
 const EVERY: u64 = 4;
 
@@ -168,11 +166,7 @@ impl Family {
                 self.members.get_mut(name).presence = Presence::Going;
             }
             End::Refused(error) => return Err(violation(format!("{name} is not deleted: {error}"))),
-            End::Failed | End::Cut => {
-                let member = self.members.get_mut(name);
-                member.volume = None;
-                member.presence = Presence::Going;
-            }
+            End::Failed | End::Cut => self.members.get_mut(name).presence = Presence::Going,
         }
         Ok(())
     }
@@ -189,11 +183,10 @@ impl Family {
             return Ok(());
         }
         self.began("reclaim", "reclaim".to_owned());
-        let grace = if self.has_faults() { GRACE_OF_LATE } else { GRACE };
-        self.run_for(grace)?;
+        self.run_for(GRACE)?;
         // Whatever is dead is worth a rewrite here.
         let limits = Limits { start_percent: 101, stop_percent: 101, ..Limits::default() };
-        let options = Options { grace, force: true, dry_run: false, gently: false, limits };
+        let options = Options { grace: GRACE, force: true, dry_run: false, gently: false, limits };
         let engine = self.engine();
         let round = self.host.spawn("reclaim", async move { engine.reclaim(options, &|_, _| ()).await });
         self.round = Some(round);
