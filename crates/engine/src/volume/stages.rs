@@ -118,7 +118,9 @@ async fn send(
     let keep = pool.fetcher().keep_segment(&index, index_hash, &object);
     let upload = upload::segment(pool.world(), &index, index_hash, object.clone(), give_up);
     let (uploaded, ()) = join(upload, keep).await;
-    Ok((uploaded?, index))
+    let uploaded = uploaded?;
+    pool.count_sealed(object.len() as u64);
+    Ok((uploaded, index))
 }
 
 /// The pieces of the head that is opened, as a segment that is durable in the store: the first that is committed. The
