@@ -31,7 +31,8 @@ const TIMES: u64 = 3;
 const WRITES_PER_SECOND: f64 = 8192.0;
 const GRACE: &str = "4s";
 const DURABILITY: &str = "bounded(5s)";
-const VOLUME: &str = "v0";
+/// Beside `v0`, which every server has, and which stays empty here.
+const VOLUME: &str = "overwritten";
 /// From one look at the store to the next.
 const LOOK: Duration = Duration::from_secs(2);
 /// Rewriting is over when nothing was rewritten for so long; it is waited for at most for the longer time.
@@ -114,7 +115,7 @@ fn overwrite(pattern: &Pattern, settings: &Settings<'_>) -> Result<Found> {
     (esker.durability, esker.grace) = (DURABILITY.into(), Some(GRACE.into()));
     esker.pool = esker.pool.map(|pool| format!("{pool}/{}", pattern.name));
     let area_bytes = settings.written_bytes.unwrap_or(WRITTEN_BYTES);
-    let plan = Plan { esker, before: None, exports: 0, size_bytes: area_bytes };
+    let plan = Plan { esker, before: None, exports: 1, size_bytes: area_bytes };
     let directory = settings.directory.join(pattern.name);
     let server = Server::start(Peer::Esker, &directory, &plan, settings.stop)?;
     control::create_without_history(&server.directory, VOLUME, area_bytes, DURABILITY)?;
