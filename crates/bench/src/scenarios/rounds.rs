@@ -190,12 +190,14 @@ fn table([quiet, busy, disk]: [&Seen; 3], rounds: &Rounds, offered: f64) -> Tabl
         disk.row("raw write+fdatasync, depth 1", None),
     ];
     let ratio = median(&busy.p99) / median(&quiet.p99);
+    let of_all = |seen: &Seen| seen.total.latencies.quantile(0.99).as_secs_f64();
+    let ratio_of_all = of_all(busy) / of_all(quiet);
     let targets = vec![
         Target {
             what: "write latency during a round",
-            wanted: format!("p99 at most {P99_RATIO_MAX} × the one without"),
-            found: format!("{ratio:.2} ×"),
-            met: ratio <= P99_RATIO_MAX,
+            wanted: format!("p99 at most {P99_RATIO_MAX} × the one without, in the middle slice and of all"),
+            found: format!("{ratio:.2} ×, {ratio_of_all:.2} ×"),
+            met: ratio.max(ratio_of_all) <= P99_RATIO_MAX,
         },
         Target {
             what: "the rounds",
@@ -217,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p99_is_compared_slice_by_slice() {
+    fn p99_is_compared_slice_by_slice_and_of_all() {
         let slices = |times: &[u64]| {
             let mut seen = Seen::default();
             for us in times {
@@ -230,8 +232,9 @@ mod tests {
         let (quiet, disk) = (slices(&[100, 100, 5_000]), slices(&[100]));
         let rounds = Rounds { seconds: vec![1.0], rewritten: 0 };
         let met = |busy: &[u64]| table([&quiet, &slices(busy), &disk], &rounds, 1.0).targets[0].met;
-        assert!(met(&[150, 190, 90_000]));
+        assert!(met(&[150, 190, 9_000]));
         assert!(!met(&[210, 250, 190]));
+        assert!(!met(&[150, 190, 90_000]), "one slice in three stands still");
         assert!(!table([&quiet, &quiet, &disk], &rounds, 1.0).targets[1].met, "it rewrote nothing");
     }
 }
