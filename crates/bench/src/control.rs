@@ -3,6 +3,7 @@
 //! Answers are taken as plain JSON, so that builds of Esker with other answers can be asked too.
 
 use std::{
+    collections::BTreeMap,
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::Path,
@@ -12,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A volume at one moment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,6 +67,85 @@ fn count(data: &Path, which: impl Fn(&Value) -> bool) -> Result<u64> {
 pub fn create(data: &Path, name: &str, size_bytes: u64, durability: &str) -> Result<()> {
     let body = json!({ "name": name, "size_bytes": size_bytes, "durability": durability });
     ask(data, "POST", "/v1/volumes", &body.to_string()).map(|_| ())
+}
+
+/// The same, of which nothing is kept that was overwritten.
+pub fn create_without_history(data: &Path, name: &str, size_bytes: u64, durability: &str) -> Result<()> {
+    let body = json!({ "name": name, "size_bytes": size_bytes, "durability": durability, "history": "0s" });
+    ask(data, "POST", "/v1/volumes", &body.to_string()).map(|_| ())
+}
+
+/// Has the daemon serve a volume.
+pub fn open(data: &Path, name: &str) -> Result<()> {
+    ask(data, "POST", &format!("/v1/volumes/{name}/open"), "{}").map(|_| ())
+}
+
+/// Makes a snapshot.
+pub fn snapshot(data: &Path, volume: &str, name: &str) -> Result<()> {
+    let body = json!({ "name": name });
+    ask(data, "POST", &format!("/v1/volumes/{volume}/snapshots"), &body.to_string()).map(|_| ())
+}
+
+/// Makes a snapshot of several volumes at one point.
+pub fn group(data: &Path, volumes: &[&str], name: &str) -> Result<()> {
+    let body = json!({ "name": name, "volumes": volumes });
+    ask(data, "POST", "/v1/groups", &body.to_string()).map(|_| ())
+}
+
+/// Deletes a volume or a snapshot.
+pub fn delete(data: &Path, name: &str) -> Result<()> {
+    ask(data, "DELETE", &format!("/v1/volumes/{name}"), "").map(|_| ())
+}
+
+/// Makes a volume of another one or of a snapshot, and does not open it.
+pub fn fork(data: &Path, source: &str, name: &str) -> Result<()> {
+    let body = json!({ "name": name });
+    ask(data, "POST", &format!("/v1/volumes/{source}/fork"), &body.to_string()).map(|_| ())
+}
+
+/// What a round of reclaim says it found and did.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reclaimed {
+    /// Bytes of objects that something reaches, and of those on their way.
+    pub live_bytes: u64,
+    /// Of these, bytes of dead blocks.
+    pub dead_inside_bytes: u64,
+    /// Bytes of objects that are dead, and not deleted yet.
+    pub waiting_bytes: u64,
+    /// Objects, dead or not.
+    pub objects: u64,
+    /// Segments that were rewritten.
+    pub rewritten: u64,
+}
+
+/// Has a round of reclaim made as the daemon makes its own, or only looks.
+pub fn reclaim(data: &Path, dry_run: bool) -> Result<Reclaimed> {
+    let body = json!({ "dry_run": dry_run, "gently": true });
+    let answer = ask(data, "POST", "/v1/reclaim", &body.to_string())?;
+    let number = |class: &str, what: &str| {
+        answer[class][what].as_u64().with_context(|| format!("a round without {class}.{what}"))
+    };
+    let sum =
+        |classes: &[&str], what: &str| classes.iter().map(|class| number(class, what)).sum::<Result<u64>>();
+    Ok(Reclaimed {
+        live_bytes: sum(&["live", "in_flight"], "bytes")?,
+        dead_inside_bytes: number("dead_inside", "bytes")?,
+        waiting_bytes: sum(&["waiting", "due"], "bytes")?,
+        objects: sum(&["live", "in_flight", "waiting", "due"], "objects")?,
+        rewritten: number("rewritten", "objects")?,
+    })
+}
+
+/// Everything that the daemon measures, by name; samples with labels are added up, and distributions left out.
+pub fn metrics(data: &Path) -> Result<BTreeMap<String, f64>> {
+    let metrics = ask(data, "GET", "/v1/metrics", "")?;
+    let families = metrics["families"].as_array().context("metrics without families")?;
+    let sum = |family: &Value| {
+        let samples = family["samples"].as_array()?;
+        samples.iter().map(|sample| sample["value"].as_f64()).sum::<Option<f64>>()
+    };
+    let told = |family: &Value| Some((family["name"].as_str()?.to_owned(), sum(family)?));
+    Ok(families.iter().filter_map(told).collect())
 }
 
 fn ask(data: &Path, method: &str, path: &str, body: &str) -> Result<Value> {

@@ -56,3 +56,31 @@ pub fn file_system(directory: &Path) -> Result<&'static str> {
         _ => "a file system",
     })
 }
+
+/// How many files lie below a directory, and how long they are together.
+pub fn contents(directory: &Path) -> Result<(u64, u64)> {
+    let (mut files, mut bytes) = (0, 0);
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        // What has gone meanwhile is none of them.
+        let Ok(facts) = entry.metadata() else { continue };
+        let (more, length) = if facts.is_dir() { contents(&entry.path())? } else { (1, facts.len()) };
+        (files, bytes) = (files + more, bytes + length);
+    }
+    Ok((files, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_counted_at_any_depth() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        std::fs::create_dir_all(directory.path().join("a/b"))?;
+        std::fs::write(directory.path().join("a/b/c"), [0; 10])?;
+        std::fs::write(directory.path().join("d"), [0; 7])?;
+        assert_eq!(contents(directory.path())?, (2, 17));
+        Ok(())
+    }
+}

@@ -27,6 +27,8 @@ pub enum Kind {
     Read,
     /// Writes at random places.
     Write,
+    /// Writes, nine of ten of them in the first tenth.
+    SkewedWrite,
     /// Both; the number is the per cent of reads.
     Mixed(u8),
     /// A write, then a flush, then the next write.

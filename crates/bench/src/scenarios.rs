@@ -1,8 +1,12 @@
 //! What does not fit into paired slices: Esker alone, watched over time.
 
 mod background;
+mod forks;
 mod idle;
 mod open_time;
+mod reclaim;
+mod rounds;
+mod snapshots;
 mod sustained;
 
 use std::{
@@ -29,11 +33,27 @@ pub enum Scenario {
     OpenTime,
     /// Many volumes that nobody uses.
     Idle,
+    /// What forks cost, by the source's size, by their number and by their depth.
+    Forks,
+    /// Write latency while a snapshot is made.
+    Snapshots,
+    /// What overwriting costs in the store.
+    Reclaim,
+    /// Write latency while rounds of reclaim are made.
+    Rounds,
 }
 
 /// All.
-pub const SCENARIOS: [Scenario; 4] =
-    [Scenario::Sustained, Scenario::Background, Scenario::OpenTime, Scenario::Idle];
+pub const SCENARIOS: [Scenario; 8] = [
+    Scenario::Sustained,
+    Scenario::Background,
+    Scenario::OpenTime,
+    Scenario::Idle,
+    Scenario::Forks,
+    Scenario::Snapshots,
+    Scenario::Reclaim,
+    Scenario::Rounds,
+];
 
 impl Scenario {
     /// Its name on the command line.
@@ -43,6 +63,10 @@ impl Scenario {
             Self::Background => "background",
             Self::OpenTime => "open-time",
             Self::Idle => "idle",
+            Self::Forks => "forks",
+            Self::Snapshots => "snapshots",
+            Self::Reclaim => "reclaim",
+            Self::Rounds => "rounds",
         }
     }
 
@@ -57,6 +81,17 @@ impl Scenario {
                 "from the daemon's start to the first block, after a clean end; median of three"
             }
             Self::Idle => "volumes that nobody uses, in one daemon; --volumes says how many",
+            Self::Forks => {
+                "forks of a volume of 1 TiB, of which --written is written, and of a small one; then --volumes of them, \
+                 beside each other and each of the one before"
+            }
+            Self::Snapshots => {
+                "write latency at 25 % of the idle maximum, with and without a snapshot in the slice"
+            }
+            Self::Reclaim => {
+                "a volume of --written, overwritten three times, uniformly and nine writes of ten in a tenth"
+            }
+            Self::Rounds => "write latency at 25 % of the idle maximum, with and without a round of reclaim",
         }
     }
 
@@ -67,6 +102,10 @@ impl Scenario {
             Self::Background => background::run(settings),
             Self::OpenTime => open_time::run(settings),
             Self::Idle => idle::run(settings),
+            Self::Forks => forks::run(settings),
+            Self::Snapshots => snapshots::run(settings),
+            Self::Reclaim => reclaim::run(settings),
+            Self::Rounds => rounds::run(settings),
         }
     }
 }
@@ -77,6 +116,10 @@ pub struct Settings<'a> {
     pub esker: EskerSettings,
     /// How many volumes, where it is about many.
     pub volumes: u64,
+    /// How much is written to a volume, where it is about that; none: as the scenario likes.
+    pub written_bytes: Option<u64>,
+    /// Slices of each kind, where a scenario has pairs of them.
+    pub slices: usize,
     /// Where files go.
     pub directory: &'a Path,
     /// Set when somebody asks for an end.

@@ -268,6 +268,11 @@ impl Server {
 
     /// Asks it to end in order, and waits.
     pub fn terminate(mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// The same; what is left is a server that does not run.
+    pub fn end(&mut self) -> Result<()> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         let status = self.child.wait()?;

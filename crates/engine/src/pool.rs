@@ -15,7 +15,10 @@ use esker_format::{
     property::Properties,
     writer::WriterRecord,
 };
-use esker_io::World;
+use esker_io::{
+    World,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use futures_util::future::join;
 
 pub use heads::{Newest, Point, state_at};
@@ -30,7 +33,7 @@ use crate::{
     table::listed,
     upload::{Settled, after, settle},
     uses::Uses,
-    volume::Maps,
+    volume::{Holds, Maps},
 };
 
 /// How long a person waits for a name, a writer number or a new pool before the outcome counts as unknown.
@@ -51,6 +54,8 @@ pub struct Pool {
     pieces: Arc<PieceMemory>,
     uses: Arc<Uses>,
     ahead: Arc<ahead::Line>,
+    sealed_bytes: AtomicU64,
+    holds: Holds,
 }
 
 impl Pool {
@@ -107,6 +112,8 @@ impl Pool {
             pieces: Arc::default(),
             uses: Arc::default(),
             ahead: Arc::default(),
+            sealed_bytes: AtomicU64::new(0),
+            holds: Holds::default(),
         }
     }
 
@@ -153,6 +160,21 @@ impl Pool {
     /// What its volumes want read ahead.
     pub(crate) fn ahead(&self) -> &Arc<ahead::Line> {
         &self.ahead
+    }
+
+    /// What the segments take that seals of this run have brought into the store.
+    pub fn sealed_bytes(&self) -> u64 {
+        self.sealed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How long the points of snapshots have held guests.
+    pub fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
+    /// A seal has brought a segment into the store.
+    pub(crate) fn count_sealed(&self, bytes: u64) {
+        self.sealed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Makes an empty volume and binds a name to it. A crash in between leaves a volume without a name,

@@ -29,7 +29,7 @@ use esker_io::sync::{
 
 pub use change::{Change, OwnedChange, Scratch, WriteStep};
 pub(crate) use pipeline::{Pipeline, Start as PipelineStart};
-pub use point::Point;
+pub use point::{Holds, Point};
 pub use read::{ExtentState, ReadStep};
 pub use set::{PropertyChange, Wish};
 pub(crate) use stages::{Done, seal_pieces};

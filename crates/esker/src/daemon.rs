@@ -229,6 +229,8 @@ impl Daemon {
         metrics::metrics(&metrics::Look {
             told: self.told,
             reclaim,
+            sealed_bytes: self.host.pool().sealed_bytes(),
+            holds: self.host.pool().holds().into(),
             status: self.status_now(),
             dirty_bytes: self.host.dirty_bytes(),
             dirty_bytes_max: self.host.dirty_bytes_max(),

@@ -196,6 +196,7 @@ impl Connection {
                 self.next_offset = offset + length as u64;
                 offset
             }
+            Kind::SkewedWrite => self.random.skewed(places) * length as u64,
             _ => self.random.below(places) * length as u64,
         };
         self.slots[cookie] = Slot { since, command, offset, length };

@@ -22,6 +22,10 @@ pub struct EskerSettings {
     pub dirty_bound: String,
     /// Memory for decoded frames.
     pub cache: String,
+    /// How long dead objects stay; none: as it is unless somebody says otherwise.
+    pub grace: Option<String>,
+    /// What its environment has besides ours: where a store is, and who may use it.
+    pub environment: Vec<(String, String)>,
 }
 
 impl EskerSettings {
@@ -39,6 +43,10 @@ pub(super) fn command(directory: &Path, settings: &EskerSettings) -> (Command, P
     if let Some(pool) = &settings.pool {
         command.args(["--pool", pool]);
     }
+    if let Some(grace) = &settings.grace {
+        command.args(["--grace", grace]);
+    }
+    command.envs(settings.environment.iter().cloned());
     (command, directory.join("nbd.sock"))
 }
 

@@ -62,6 +62,9 @@ pub struct ReclaimPool {
     /// Delete however much of the pool it is.
     #[serde(default)]
     pub force: bool,
+    /// Leave guests the store and the processors, as the daemon's own rounds do.
+    #[serde(default)]
+    pub gently: bool,
 }
 
 /// Objects of the store.

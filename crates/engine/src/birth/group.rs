@@ -50,9 +50,13 @@ pub(crate) fn points(volumes: &[Arc<Volume>]) -> Result<Vec<Point<'_>>> {
     let mut order: Vec<_> = volumes.iter().collect();
     // One order for everybody, so that two groups never wait for each other.
     order.sort_by_key(|volume| volume.id());
-    let held: Vec<_> = order.into_iter().map(|volume| volume.map.write()).collect();
+    let Some(pool) = order.first().map(|volume| &volume.pool) else { return Ok(Vec::new()) };
+    let clock = &*pool.world().clock;
+    let began = clock.monotonic();
+    let held: Vec<_> = order.iter().map(|volume| volume.map.write()).collect();
     let points = volumes.iter().map(|volume| volume.begin_point()).collect();
     drop(held);
+    pool.holds().count(volumes.len() as u64, clock.monotonic().saturating_sub(began));
     points
 }
 

@@ -18,7 +18,10 @@
 //! [`Volume::begin_point`], let go. A write holds the shared guard from the log to its answer, so whoever writes after an
 //! answer writes behind all of these points.
 
+use std::time::Duration;
+
 use esker_format::head::Head;
+use esker_io::sync::atomic::{AtomicU64, Ordering};
 use futures_channel::oneshot;
 
 use super::{Volume, Writer};
@@ -28,6 +31,39 @@ use crate::{EngineError, Result, birth::State};
 pub(super) struct Request {
     pub(super) sequence: u64,
     pub(super) answer: oneshot::Sender<Head>,
+}
+
+/// How long guests were held for points.
+#[derive(Default)]
+pub struct Holds {
+    points: AtomicU64,
+    nanos: AtomicU64,
+    longest_nanos: AtomicU64,
+}
+
+impl Holds {
+    /// Of so many points.
+    pub(crate) fn count(&self, points: u64, held: Duration) {
+        let nanos = held.as_nanos() as u64;
+        self.points.fetch_add(points, Ordering::Relaxed);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.longest_nanos.fetch_max(nanos, Ordering::Relaxed);
+    }
+
+    /// How many points were taken.
+    pub fn points(&self) -> u64 {
+        self.points.load(Ordering::Relaxed)
+    }
+
+    /// All of it together.
+    pub fn total(&self) -> Duration {
+        Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+    }
+
+    /// The longest.
+    pub fn longest(&self) -> Duration {
+        Duration::from_nanos(self.longest_nanos.load(Ordering::Relaxed))
+    }
 }
 
 /// A point that was taken.
@@ -43,7 +79,11 @@ impl Volume {
     /// # Errors
     /// When the volume is not written here, or stops before.
     pub async fn point(&self) -> Result<State> {
-        self.begin_point()?.state().await
+        let clock = &*self.pool.world().clock;
+        let began = clock.monotonic();
+        let point = self.begin_point();
+        self.pool.holds().count(1, clock.monotonic().saturating_sub(began));
+        point?.state().await
     }
 
     /// Takes the point; does not wait.

@@ -161,7 +161,9 @@ async fn send(
     let keep = pool.fetcher().keep_segment(&index, index_hash, &object);
     let upload = upload::segment(pool.world(), &index, index_hash, object.clone(), give_up);
     let (uploaded, ()) = join(upload, keep).await;
-    Ok((uploaded?, index))
+    let uploaded = uploaded?;
+    pool.count_sealed(object.len() as u64);
+    Ok((uploaded, index))
 }
 
 /// What the pieces of a head say, as segments that are durable in the store, in their order: when the volume is opened the first

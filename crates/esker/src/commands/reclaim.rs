@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// Delete however much of the pool it is
     #[arg(long)]
     force: bool,
+    /// Leave guests the store and the processors, as the daemon's own rounds do
+    #[arg(long)]
+    gently: bool,
     #[arg(long, value_name = "TIME", help = help("grace"), value_parser = checked("grace"))]
     grace: Option<String>,
     #[command(flatten)]
@@ -35,7 +38,7 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let request = ReclaimPool { dry_run: args.dry_run, force: args.force };
+    let request = ReclaimPool { dry_run: args.dry_run, force: args.force, gently: args.gently };
     let report = match args.place.daemon().await? {
         Some(client) => {
             anyhow::ensure!(
@@ -65,7 +68,7 @@ async fn alone(args: &Args, request: ReclaimPool) -> anyhow::Result<Reclaimed> {
     let started = Settings { grace, ..Settings::of(&args.place) }.start().await?;
     let progress = Progress::new("deleting", Unit::Things);
     let set = |done, total| progress.set(done, total);
-    let work = async { started.daemon.reclaim_now(request, false, &set).await };
+    let work = async { started.daemon.reclaim_now(request, &set).await };
     let report = if progress.is_shown() { work.await } else { during("reclaiming", work).await };
     Ok(report?)
 }

@@ -35,6 +35,8 @@ pub(super) struct Look {
     pub(super) told: Told,
     pub(super) status: api::Status,
     pub(super) reclaim: Totals,
+    pub(super) sealed_bytes: u64,
+    pub(super) holds: Holds,
     pub(super) dirty_bytes: u64,
     pub(super) dirty_bytes_max: u64,
     pub(super) maps: Maps,
@@ -62,6 +64,19 @@ impl From<&MapMemory> for Maps {
             evicted: memory.evicted(),
             waits: memory.waits(),
         }
+    }
+}
+
+/// How long snapshots have held guests.
+pub(super) struct Holds {
+    pub(super) points: u64,
+    pub(super) total: Duration,
+    pub(super) longest: Duration,
+}
+
+impl From<&esker_engine::volume::Holds> for Holds {
+    fn from(holds: &esker_engine::volume::Holds) -> Holds {
+        Holds { points: holds.points(), total: holds.total(), longest: holds.longest() }
     }
 }
 

@@ -32,6 +32,10 @@ pub(crate) struct Totals {
     pub(crate) rounds: u64,
     pub(crate) failed: u64,
     pub(crate) deleted: Class,
+    /// Segments that were rewritten, with what they take now.
+    pub(crate) rewritten: Class,
+    /// Blocks that volumes wrote anew.
+    pub(crate) resealed: u64,
     /// Dead after the last round, and not deleted yet.
     pub(crate) waiting: Class,
     /// How much lived in the last round.
@@ -45,10 +49,9 @@ impl Daemon {
     pub(crate) async fn reclaim_now(
         &self,
         request: api::ReclaimPool,
-        gently: bool,
         progress: &(dyn Fn(u64, u64) + Sync),
     ) -> Result<api::Reclaimed, EngineError> {
-        let (grace, api::ReclaimPool { dry_run, force }) = (self.told.grace, request);
+        let (grace, api::ReclaimPool { dry_run, force, gently }) = (self.told.grace, request);
         let outcome = self
             .host
             .reclaim(Options { grace, force, dry_run, gently, limits: Default::default() }, progress)
@@ -62,6 +65,9 @@ impl Daemon {
                 totals.rounds += 1;
                 totals.deleted.objects += report.deleted.objects;
                 totals.deleted.bytes += report.deleted.bytes;
+                totals.rewritten.objects += report.rewritten.objects;
+                totals.rewritten.bytes += report.rewritten.bytes;
+                totals.resealed += report.resealed;
                 totals.waiting = Class {
                     objects: report.waiting.objects + report.due.objects,
                     bytes: report.waiting.bytes + report.due.bytes,
@@ -91,7 +97,8 @@ impl Daemon {
             expires = None;
             // What a round itself deletes is no reason for another one, unless that are heads: what they reached is dead.
             let mut heads_deleted = 0;
-            match self.reclaim_now(api::ReclaimPool::default(), true, &|_, _| ()).await {
+            match self.reclaim_now(api::ReclaimPool { gently: true, ..Default::default() }, &|_, _| ()).await
+            {
                 Ok(report) => {
                     let api::Objects { objects, bytes } = report.deleted;
                     if objects > 0 {
@@ -115,7 +122,7 @@ impl Daemon {
 
     pub(super) async fn reclaim_asked(&self, request: api::ReclaimPool) -> Result<api::Reclaimed, ApiError> {
         self.check_not_draining()?;
-        self.reclaim_now(request, false, &|_, _| ()).await.map_err(|error| errors::api(&error))
+        self.reclaim_now(request, &|_, _| ()).await.map_err(|error| errors::api(&error))
     }
 }
 

@@ -19,10 +19,11 @@ use esker_bench::{
     load::stopped,
     report::{self, Conditions, Finished, Measured},
     scenarios,
+    seaweed::Seaweed,
     servers::{EskerSettings, Plan},
     slices::{self, Settings},
 };
-use options::{Options, Work};
+use options::{Options, SEAWEED, Work};
 
 fn main() -> Result<()> {
     let Some(options) = options::parse(std::env::args().skip(1))? else { return Ok(()) };
@@ -59,24 +60,43 @@ fn main() -> Result<()> {
 
 fn run(work: &Work, options: &Options, directory: &Path, stop: &AtomicBool) -> Result<Measured> {
     let directory = directory.join(work.name());
-    let esker = EskerSettings {
+    let mut esker = EskerSettings {
         program: options.esker.clone(),
         pool: options.pool.clone(),
         durability: options.durability.clone(),
         dirty_bound: options.dirty_bound.clone(),
         cache: "1G".into(),
+        grace: None,
+        environment: Vec::new(),
     };
+    // Ended when it is dropped.
+    let seaweed =
+        if options.pool.as_deref() == Some(SEAWEED) { Some(start_seaweed(&mut esker)?) } else { None };
     let measured = match work {
         Work::Job(job) => slices(job, options, esker, (&directory, stop)).map(Measured::Job),
         Work::Scenario(scenario) => {
-            let settings =
-                scenarios::Settings { esker, volumes: options.volumes, directory: &directory, stop };
+            let settings = scenarios::Settings {
+                esker,
+                volumes: options.volumes,
+                written_bytes: options.written_bytes,
+                slices: options.slices,
+                directory: &directory,
+                stop,
+            };
             scenario.run(&settings).map(Measured::Scenario)
         }
     };
+    drop(seaweed);
     // Nothing of it is needed any more, and a job may leave gigabytes.
     let _ = std::fs::remove_dir_all(&directory);
     measured
+}
+
+/// An empty store of its own.
+fn start_seaweed(esker: &mut EskerSettings) -> Result<Seaweed> {
+    let seaweed = Seaweed::start(&Seaweed::program()?)?;
+    (esker.pool, esker.environment) = (Some(seaweed.url("bench")), seaweed.environment());
+    Ok(seaweed)
 }
 
 fn slices(

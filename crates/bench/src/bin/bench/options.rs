@@ -9,6 +9,9 @@ use esker_bench::{
     servers::{PEERS, Peer},
 };
 
+/// Instead of a pool's URL: a server that is started for it.
+pub(crate) const SEAWEED: &str = "seaweedfs";
+
 const USAGE: &str = "\
 usage: bench --esker PROGRAM [--jobs A,B] [--peers A,B] [--slices N] [--slice-ms N] [--json] [--svg DIR] ...
   --jobs A,B         jobs, or beginnings of their names; `list` shows them; all by default
@@ -19,8 +22,9 @@ usage: bench --esker PROGRAM [--jobs A,B] [--peers A,B] [--slices N] [--slice-ms
   --slice-ms N       length of a slice, at most 1000; 250 by default
   --durability D     of esker's volumes: ephemeral (default: nothing is stored before the dirty bound) or bounded(Ns)
   --dirty-bound S    of esker, 8G by default
-  --volumes N        in the scenario idle, 1000 by default
-  --pool URL         esker's pool; files in the temporary directory by default
+  --volumes N        in the scenarios idle and forks, 1000 by default
+  --written SIZE     written in the scenarios forks (4G by default), reclaim and rounds (1G)
+  --pool URL         esker's pool; files in the temporary directory by default; seaweedfs: a server of its own
   --dir DIR          where the servers' files go, on a real disk; the directory for temporary files by default
   --perf FILE        has perf record esker there while the slices of a job run
   --json             figures as JSON
@@ -64,6 +68,7 @@ pub(crate) struct Options {
     pub(crate) durability: String,
     pub(crate) dirty_bound: String,
     pub(crate) volumes: u64,
+    pub(crate) written_bytes: Option<u64>,
     pub(crate) pool: Option<String>,
     pub(crate) dir: PathBuf,
     pub(crate) perf: Option<PathBuf>,
@@ -82,6 +87,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
         durability: "ephemeral".into(),
         dirty_bound: "8G".into(),
         volumes: 1_000,
+        written_bytes: None,
         pool: None,
         dir: std::env::temp_dir(),
         perf: None,
@@ -109,6 +115,7 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Option<Op
             "--durability" => options.durability = value()?,
             "--dirty-bound" => options.dirty_bound = value()?,
             "--volumes" => options.volumes = value()?.parse()?,
+            "--written" => options.written_bytes = Some(size(&value()?)?),
             "--pool" => options.pool = Some(value()?),
             "--dir" => options.dir = value()?.into(),
             "--perf" => options.perf = Some(value()?.into()),
@@ -156,6 +163,15 @@ fn work(names: &str) -> Result<Vec<Work>> {
         ensure!(chosen.len() > before, "there is no job {name}; --jobs list shows them");
     }
     Ok(chosen)
+}
+
+/// A number of MiB or GiB.
+fn size(text: &str) -> Result<u64> {
+    let units = [("M", 20), ("G", 30)];
+    let unit = units.into_iter().find_map(|(unit, bits)| Some((text.strip_suffix(unit)?, bits)));
+    let (number, bits) = unit.with_context(|| format!("{text} is no size such as 512M or 50G"))?;
+    let bytes = number.parse::<u64>()?.checked_mul(1 << bits);
+    bytes.filter(|bytes| *bytes > 0).with_context(|| format!("{text} is too little or too much"))
 }
 
 fn peers(names: &str) -> Result<Vec<Peer>> {

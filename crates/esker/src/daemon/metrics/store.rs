@@ -74,6 +74,26 @@ pub(super) const METRICS: &[Metric] = &[
             vec![sample([("won", "yes")], won as f64), sample([("won", "no")], lost as f64)]
         },
     ),
+    metric(
+        "esker_sealed_bytes_total",
+        Counter,
+        &[],
+        "Size of the segments that seals have brought into the store",
+        |look| one(look.sealed_bytes as f64),
+    ),
+    metric("esker_snapshot_points_total", Counter, &[], "Points taken for snapshots and forks", |look| {
+        one(look.holds.points as f64)
+    }),
+    metric(
+        "esker_snapshot_hold_seconds_total",
+        Counter,
+        &[],
+        "Time for which writes were held to take them, those of a group at once",
+        |look| one(look.holds.total.as_secs_f64()),
+    ),
+    metric("esker_snapshot_hold_longest_seconds", Gauge, &[], "The longest of these times", |look| {
+        one(look.holds.longest.as_secs_f64())
+    }),
     metric("esker_reclaim_rounds_total", Counter, &[], "Rounds of reclaim that came to their end", |look| {
         one(look.reclaim.rounds as f64)
     }),
@@ -94,6 +114,27 @@ pub(super) const METRICS: &[Metric] = &[
     metric("esker_reclaim_deleted_bytes_total", Counter, &[], "Their size", |look| {
         one(look.reclaim.deleted.bytes as f64)
     }),
+    metric(
+        "esker_reclaim_rewritten_segments_total",
+        Counter,
+        &[],
+        "Segments that were rewritten, since much of them was dead",
+        |look| one(look.reclaim.rewritten.objects as f64),
+    ),
+    metric(
+        "esker_reclaim_rewritten_bytes_total",
+        Counter,
+        &[],
+        "What these took in the store afterwards: bytes sent to make room",
+        |look| one(look.reclaim.rewritten.bytes as f64),
+    ),
+    metric(
+        "esker_reclaim_resealed_blocks_total",
+        Counter,
+        &[],
+        "Blocks of almost empty segments that their volumes wrote anew",
+        |look| one(look.reclaim.resealed as f64),
+    ),
     metric(
         "esker_reclaim_waiting_bytes",
         Gauge,
