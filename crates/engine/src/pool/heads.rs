@@ -162,8 +162,11 @@ impl Pool {
         }
         let looked_at = &numbers[numbers.len().saturating_sub(LOOK_BACK)..];
         let heads = try_join_all(looked_at.iter().map(|number| self.read_head(volume, *number))).await?;
+        // The highest may have gone in the meantime, as a stray or because a newer one took its place: who can tell?
+        if heads.last().is_none_or(Option::is_none) {
+            return Ok(None);
+        }
         let heads: Vec<_> = heads.into_iter().flatten().collect();
-        // The highest may have been deleted as a stray in the meantime; then the rest is judged.
         let Some((newest, strays)) = judge(&heads) else { return Ok(None) };
         let numbers = numbers.iter().copied().filter(|number| !strays.contains(number)).collect();
         Ok(Some(Newest { head: newest.head, hash: newest.hash, numbers, strays }))
