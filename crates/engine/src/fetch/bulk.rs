@@ -49,11 +49,17 @@ impl Fetcher {
         let permit = self.gets.acquire().await;
         let bytes = self.get(&names::pack(wanted[group[0]].0.pack), Range::Bytes { start, end }).await?;
         drop(permit);
-        for at in group {
-            let (reference, level, index) = &wanted[at];
-            let from = (reference.offset - start) as usize;
-            let part = &bytes[from..from + reference.bytes as usize];
-            let page = match decode_page(reference, part, *level, *index) {
+        let parts: Vec<(usize, Wanted)> = group.into_iter().map(|at| (at, wanted[at])).collect();
+        // Many at once, and no guest waits for them.
+        let decode = move || {
+            let page = |(at, (reference, level, index)): (usize, Wanted)| {
+                let from = (reference.offset - start) as usize;
+                (at, decode_page(&reference, &bytes[from..from + reference.bytes as usize], level, index))
+            };
+            parts.into_iter().map(page).collect::<Vec<_>>()
+        };
+        for (at, page) in esker_io::run(&*self.world.cpu, decode).await {
+            let page = match page {
                 Ok(page) => page,
                 // Bytes may be damaged on the way as well as in the store: this asks again, and says what is wrong.
                 Err(_) => self.get_page(&wanted[at]).await?,
