@@ -84,14 +84,16 @@ impl Heads {
         self.known.len() + self.strays.len()
     }
 
-    /// Deletes some of what may go; returns how many heads that were.
-    pub(crate) async fn pass(&mut self, pool: &Pool, volume: VolumeId) -> Result<usize> {
-        let now_ms = pool.world().clock.wall_ms();
-        let expired = self.expires_ms.is_some_and(|at| at <= now_ms);
-        if self.known.len() <= self.keep.heads && self.strays.is_empty() && !expired {
-            return Ok(0);
-        }
-        let before = self.count();
+    /// Whether a head may go.
+    async fn may_go(mut self, pool: &Pool, volume: VolumeId, number: u64) -> Result<bool> {
+        let (_, outcome) = self.learn(pool, volume).await;
+        outcome?;
+        let facts: Vec<HeadFacts> = self.known.values().copied().flatten().collect();
+        Ok(self.deletable(&facts, pool.world().clock.wall_ms()).contains(&number))
+    }
+
+    /// Reads the heads that were not read yet. Returns those that cannot be.
+    async fn learn(&mut self, pool: &Pool, volume: VolumeId) -> (Vec<u64>, Result<()>) {
         let unread: Vec<u64> =
             self.known.iter().filter(|(_, facts)| facts.is_none()).map(|(number, _)| *number).collect();
         let reads = unread.into_iter().map(|number| async move { (number, pool.head(volume, number).await) });
@@ -108,6 +110,18 @@ impl Heads {
                 }
             }
         }
+        (unreadable, outcome)
+    }
+
+    /// Deletes some of what may go; returns how many heads that were.
+    pub(crate) async fn pass(&mut self, pool: &Pool, volume: VolumeId) -> Result<usize> {
+        let now_ms = pool.world().clock.wall_ms();
+        let expired = self.expires_ms.is_some_and(|at| at <= now_ms);
+        if self.known.len() <= self.keep.heads && self.strays.is_empty() && !expired {
+            return Ok(0);
+        }
+        let before = self.count();
+        let (unreadable, mut outcome) = self.learn(pool, volume).await;
         let mut facts: Vec<HeadFacts> = self.known.values().copied().flatten().collect();
         if planted(Bug::PiecesDeleted) {
             facts.iter_mut().for_each(|facts| facts.oldest_piece = None);

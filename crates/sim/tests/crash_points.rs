@@ -111,6 +111,8 @@ scenarios! {
     rewrite_late "rewrite-late",
     rewrite_raced "rewrite-raced",
     quarantine "quarantine",
+    tail_snapshot "tail-snapshot",
+    tail_released "tail-released",
     hour_away "hour-away",
     throttled "throttled",
     stalls "stalls",

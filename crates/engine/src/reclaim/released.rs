@@ -6,14 +6,21 @@
 //! is the one before the claim, and stays.
 //!
 //! What the heads reached is dead from the next round on.
+//!
+//! **A head that comes back.** 1 The PUT of head n is tried twice, or its run is killed while it is on its way. 2 Head n is
+//! removed as too old, and what only it named goes after the grace. 3 The late PUT arrives: its number is free. It is no
+//! stray, for its chain is sound, and names what is gone. So a head that cannot be read, is not the newest and may be
+//! removed anyway is removed again, and stops no round ([`is_over`]). What is not too old yet does stop it: that cannot be
+//! told from damage.
 
 use std::time::Duration;
 
-use esker_format::{head::HeadKind, ids::VolumeId};
+use esker_format::{head::HeadKind, ids::VolumeId, property::History};
 
 use super::{Heads, mark::Mark};
 use crate::{
     Result,
+    commit::HEADS_MAX,
     core::heads::{HEADS_KEPT, Keep},
     pool::Pool,
 };
@@ -25,6 +32,13 @@ pub(super) struct Expired {
     pub(super) heads: u64,
     /// How long until the next one is too old.
     pub(super) next: Option<Duration>,
+}
+
+/// Whether a head is older than the history and no rule keeps it, whoever has the volume.
+pub(super) async fn is_over(pool: &Pool, volume: VolumeId, number: u64, history: History) -> Result<bool> {
+    let found = pool.newest_head(volume).await?;
+    let keep = Keep { heads: HEADS_MAX, history };
+    Heads::new(&found.numbers, &found.strays, keep).may_go(pool, volume, number).await
 }
 
 /// Removes the heads of released volumes that are older than their history.

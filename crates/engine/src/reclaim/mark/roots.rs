@@ -11,7 +11,10 @@ use esker_format::{
 use esker_io::{Bug, planted};
 use futures_util::{StreamExt, stream};
 
-use super::Mark;
+use super::{
+    super::{delete, released::is_over},
+    Mark,
+};
 use crate::{
     EngineError, Result,
     birth::{Fate, Pin},
@@ -132,9 +135,20 @@ impl Mark {
                 Ok(Some(head)) if head.kind == HeadKind::Deleted => {}
                 Ok(Some(head)) => {
                     let age = if number == newest.number { Age::Newest } else { Age::Older };
-                    match head.kind {
-                        HeadKind::Unborn => self.unborn(pool, &head, age).await?,
-                        _ => self.root(pool, &head, &names::head(volume, number), age).await?,
+                    let outcome = match head.kind {
+                        HeadKind::Unborn => self.unborn(pool, &head, age).await,
+                        _ => self.root(pool, &head, &names::head(volume, number), age).await,
+                    };
+                    match outcome {
+                        Err(error @ EngineError::Damaged { .. })
+                            if age == Age::Older && is_over(pool, volume, number, newest.history).await? =>
+                        {
+                            tracing::warn!(%volume, number, %error, "an old head came back late, and goes again");
+                            if !self.looks_only {
+                                delete(pool, volume, number).await?;
+                            }
+                        }
+                        outcome => outcome?,
                     }
                 }
                 Err(error) => self.pass_over(volume, stopped_by(&names::head(volume, number), error))?,
