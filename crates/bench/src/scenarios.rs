@@ -2,6 +2,7 @@
 
 mod background;
 mod forks;
+mod guest;
 mod idle;
 mod open_time;
 mod reclaim;

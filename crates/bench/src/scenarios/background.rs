@@ -15,17 +15,18 @@ use std::{
 
 use anyhow::{Result, anyhow, ensure};
 
-use super::{Cell, Scenario, Settings, Table, Target, connect};
+use super::{
+    Cell, Scenario, Settings, Table, Target, connect,
+    guest::{AREA_BYTES, GUEST, at_work, clean, quarter},
+};
 use crate::{
     control, files,
     load::{self, Connection, Kind, Load, Outcome, Templates, stopped},
     raw::RawDisk,
     servers::Server,
-    statistics::median,
     units::duration,
 };
 
-const AREA_BYTES: u64 = 256 << 20;
 /// Slices of each kind.
 const SLICES: usize = 20;
 /// Shorter than it takes until what is written in it is sealed for its age, or fills the log files that are kept to be
@@ -41,7 +42,6 @@ const P99_RATIO_MAX: f64 = 2.0;
 const STALL_MAX: Duration = Duration::from_millis(20);
 const LOWEST_PRIORITY: i32 = 19;
 
-const GUEST: &str = "v0";
 const OTHER: &str = "other";
 const SEALED: &str = "sealed";
 
@@ -67,13 +67,8 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
     for name in [OTHER, SEALED] {
         control::create(&server.directory, name, 4 * AREA_BYTES, DURABILITY)?;
     }
-    let mut guest = [connect(&server, GUEST, Templates::compressible(), 1)?];
-    for _ in 0..4 {
-        guest[0].prepare(AREA_BYTES, settings.stop)?;
-        clean(&server, GUEST, settings.stop)?;
-    }
-    let fastest = idle_maximum(&mut guest, &server, settings.stop)?;
-    let quarter = Load { rate: Some(fastest / 4.0), ..closed() };
+    let (mut guest, fastest) = at_work(&server, &[GUEST], settings.stop)?;
+    let quarter = quarter(fastest);
     let mut seen = Seen::default();
     let mut raw = RawDisk::new(&settings.directory.join("raw"), 1)?;
     let mut other = Other {
@@ -82,45 +77,24 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
         stop: settings.stop,
     };
     for _ in 0..SLICES {
-        clean(&server, OTHER, settings.stop)?;
-        clean(&server, GUEST, settings.stop)?;
+        clean(&server, &[OTHER], settings.stop)?;
+        clean(&server, &[GUEST], settings.stop)?;
         files::write_back(settings.directory)?;
         seen.quiet.append(&load::run(&mut guest, &quarter, SLICE, settings.stop)?);
-        clean(&server, GUEST, settings.stop)?;
+        clean(&server, &[GUEST], settings.stop)?;
         files::write_back(settings.directory)?;
         seen.raw.append(&raw.run(SLICE)?);
         let (outcome, bytes) = other.beside(|| load::run(&mut guest, &quarter, SLICE, settings.stop))?;
         seen.busy.append(&outcome);
         seen.other_bytes += bytes;
     }
-    clean(&server, OTHER, settings.stop)?;
+    clean(&server, &[OTHER], settings.stop)?;
     let mut sealed = [connect(&server, SEALED, Templates::default(), 3)?];
     let before = control::figures(&server.directory, SEALED)?.committed;
     seen.itself = load::run(&mut sealed, &quarter, SEALED_ITSELF, settings.stop)?;
     seen.own_bytes = (control::figures(&server.directory, SEALED)?.committed - before) * 4096;
     ensure!(!stopped(settings.stop), "interrupted");
     Ok(seen.table(fastest))
-}
-
-fn closed() -> Load {
-    Load { kind: Kind::Write, request_bytes: 4096, depth: 32, area_bytes: AREA_BYTES, rate: None }
-}
-
-/// Requests per second with 32 on their way and nothing else to do: the middle one of a few short runs.
-fn idle_maximum(guest: &mut [Connection], server: &Server, stop: &AtomicBool) -> Result<f64> {
-    let mut rates = Vec::new();
-    for _ in 0..5 {
-        clean(server, GUEST, stop)?;
-        rates.push(load::run(guest, &closed(), Duration::from_millis(400), stop)?.rate());
-    }
-    Ok(median(&rates))
-}
-
-/// Waits until the store holds all of a volume, and nothing is done any more.
-fn clean(server: &Server, volume: &str, stop: &AtomicBool) -> Result<()> {
-    server.wait_until_stored(volume, Duration::from_secs(120), stop)?;
-    server.settle(Duration::from_secs(30), stop);
-    Ok(())
 }
 
 /// The volume that is sealed beside the guest's.

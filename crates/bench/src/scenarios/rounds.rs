@@ -12,34 +12,27 @@ use std::{
 
 use anyhow::{Result, anyhow, ensure};
 
-use super::{Cell, Scenario, Settings, Table, Target, connect};
+use super::{
+    Cell, Scenario, Settings, Table, Target, connect,
+    guest::{AREA_BYTES, GUEST, Slices, at_work, clean, closed, quarter},
+};
 use crate::{
     control, files,
-    load::{self, Connection, Kind, Load, Outcome, Templates, stopped},
+    load::{self, Outcome, Templates, stopped},
     raw::RawDisk,
     servers::Server,
-    statistics::{median, spread},
+    statistics::median,
     units::duration,
 };
 
-const AREA_BYTES: u64 = 256 << 20;
 const WRITTEN_BYTES: u64 = 1 << 30;
 const SLICE: Duration = Duration::from_millis(500);
 /// Slices in one round, at most.
 const SLICES_MAX: usize = 6;
 const DURABILITY: &str = "bounded(3s)";
-const GUEST: &str = "v0";
 const OTHER: &str = "other";
+const VOLUMES: [&str; 2] = [GUEST, OTHER];
 const P99_RATIO_MAX: f64 = 2.0;
-
-/// Slices of one kind.
-#[derive(Default)]
-struct Seen {
-    total: Outcome,
-    /// Of each slice, in seconds.
-    p99: Vec<f64>,
-    longest: Vec<f64>,
-}
 
 /// What the rounds were.
 #[derive(Default)]
@@ -56,22 +49,17 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
     control::create_without_history(&server.directory, OTHER, other_bytes, DURABILITY)?;
     let mut other = connect(&server, OTHER, Templates::default(), 2)?;
     other.prepare(other_bytes, settings.stop)?;
-    let mut guest = [connect(&server, GUEST, Templates::compressible(), 1)?];
-    for _ in 0..4 {
-        guest[0].prepare(AREA_BYTES, settings.stop)?;
-        clean(&server, settings.stop)?;
-    }
-    let fastest = idle_maximum(&mut guest, &server, settings.stop)?;
-    let load = Load { rate: Some(fastest / 4.0), ..closed(AREA_BYTES) };
+    let (mut guest, fastest) = at_work(&server, &VOLUMES, settings.stop)?;
+    let load = quarter(fastest);
     let mut raw = RawDisk::new(&settings.directory.join("raw"), 1)?;
-    let (mut quiet, mut busy, mut disk) = (Seen::default(), Seen::default(), Seen::default());
+    let (mut quiet, mut busy, mut disk) = (Slices::default(), Slices::default(), Slices::default());
     let mut rounds = Rounds::default();
     for _ in 0..settings.slices {
         other.some(&closed(other_bytes), other_bytes / 4096 / 3, settings.stop)?;
-        clean(&server, settings.stop)?;
+        clean(&server, &VOLUMES, settings.stop)?;
         files::write_back(settings.directory)?;
         quiet.add(&load::run(&mut guest, &load, SLICE, settings.stop)?);
-        clean(&server, settings.stop)?;
+        clean(&server, &VOLUMES, settings.stop)?;
         files::write_back(settings.directory)?;
         disk.add(&raw.run(SLICE)?);
         rounds.beside(
@@ -89,36 +77,13 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
     Ok(table([&quiet, &busy, &disk], &rounds, fastest / 4.0))
 }
 
-fn closed(area_bytes: u64) -> Load {
-    Load { kind: Kind::Write, request_bytes: 4096, depth: 32, area_bytes, rate: None }
-}
-
-/// Requests per second with 32 on their way and nothing else to do: the middle one of a few short runs.
-fn idle_maximum(guest: &mut [Connection], server: &Server, stop: &AtomicBool) -> Result<f64> {
-    let mut rates = Vec::new();
-    for _ in 0..5 {
-        clean(server, stop)?;
-        rates.push(load::run(guest, &closed(AREA_BYTES), Duration::from_millis(400), stop)?.rate());
-    }
-    Ok(median(&rates))
-}
-
-/// Waits until the store holds all of both volumes, and nothing is done any more.
-fn clean(server: &Server, stop: &AtomicBool) -> Result<()> {
-    for volume in [GUEST, OTHER] {
-        server.wait_until_stored(volume, Duration::from_secs(120), stop)?;
-    }
-    server.settle(Duration::from_secs(30), stop);
-    Ok(())
-}
-
 impl Rounds {
     /// Makes a round, and slices meanwhile. One that the round did not outlast does not count.
     fn beside(
         &mut self,
         server: &Server,
         mut slice: impl FnMut() -> Result<Outcome>,
-        seen: &mut Seen,
+        seen: &mut Slices,
     ) -> Result<()> {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -148,31 +113,17 @@ impl Rounds {
     }
 }
 
-impl Seen {
-    fn add(&mut self, outcome: &Outcome) {
-        self.p99.push(outcome.latencies.quantile(0.99).as_secs_f64());
-        self.longest.push(outcome.latencies.max().as_secs_f64());
-        self.total.append(outcome);
-    }
-
-    fn row(&self, name: &str, offered: Option<f64>) -> Vec<Cell> {
-        let time = |seconds: f64| Cell::Time(Duration::from_secs_f64(seconds));
-        let longest = spread(&self.longest);
-        vec![
-            Cell::Text(name.to_owned()),
-            Cell::Number(self.longest.len() as f64),
-            offered.map_or_else(|| Cell::Text("–".into()), Cell::Number),
-            Cell::Number(self.total.rate()),
-            Cell::Time(self.total.latencies.quantile(0.5)),
-            time(median(&self.p99)),
-            Cell::Time(self.total.latencies.quantile(0.99)),
-            time(longest.median),
-            Cell::Time(self.total.latencies.max()),
-        ]
-    }
+fn row(seen: &Slices, name: &str, offered: Option<f64>) -> Vec<Cell> {
+    let mut row = seen.row(name, offered);
+    row.extend([
+        Cell::Time(seen.total.latencies.quantile(0.99)),
+        Cell::Time(Duration::from_secs_f64(median(&seen.longest))),
+        Cell::Time(seen.total.latencies.max()),
+    ]);
+    row
 }
 
-fn table([quiet, busy, disk]: [&Seen; 3], rounds: &Rounds, offered: f64) -> Table {
+fn table([quiet, busy, disk]: [&Slices; 3], rounds: &Rounds, offered: f64) -> Table {
     let head = vec![
         "",
         "slices",
@@ -185,12 +136,12 @@ fn table([quiet, busy, disk]: [&Seen; 3], rounds: &Rounds, offered: f64) -> Tabl
         "… of all",
     ];
     let rows = vec![
-        quiet.row("no round", Some(offered)),
-        busy.row("during a round", Some(offered)),
-        disk.row("raw write+fdatasync, depth 1", None),
+        row(quiet, "no round", Some(offered)),
+        row(busy, "during a round", Some(offered)),
+        row(disk, "raw write+fdatasync, depth 1", None),
     ];
     let ratio = median(&busy.p99) / median(&quiet.p99);
-    let of_all = |seen: &Seen| seen.total.latencies.quantile(0.99).as_secs_f64();
+    let of_all = |seen: &Slices| seen.total.latencies.quantile(0.99).as_secs_f64();
     let ratio_of_all = of_all(busy) / of_all(quiet);
     let targets = vec![
         Target {
@@ -221,7 +172,7 @@ mod tests {
     #[test]
     fn p99_is_compared_slice_by_slice_and_of_all() {
         let slices = |times: &[u64]| {
-            let mut seen = Seen::default();
+            let mut seen = Slices::default();
             for us in times {
                 let mut outcome = Outcome::default();
                 outcome.latencies.record(Duration::from_micros(*us));

@@ -8,29 +8,27 @@
 //! sealed within a slice but for the snapshot. What a snapshot costs a guest is then the hold, which the daemon measures
 //! itself, and the seal and the commits that are made beside the guest on the same processors.
 
-use std::{
-    sync::atomic::AtomicBool,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 
-use super::{Cell, Scenario, Settings, Table, Target, connect};
+use super::{
+    Cell, Scenario, Settings, Table, Target,
+    guest::{AREA_BYTES, GUEST, Slices, at_work, clean, quarter},
+};
 use crate::{
     control, files,
-    load::{self, Connection, Kind, Load, Outcome, Templates, stopped},
+    load::{self, Outcome, stopped},
     raw::RawDisk,
     servers::Server,
     statistics::{median, spread},
     units::duration,
 };
 
-const AREA_BYTES: u64 = 256 << 20;
 const SLICE: Duration = Duration::from_millis(800);
 const ASKED_AFTER: Duration = Duration::from_millis(200);
 const DURABILITY: &str = "bounded(3s)";
 const HOLD_MAX: Duration = Duration::from_millis(10);
-const GUEST: &str = "v0";
 const OTHER: &str = "other";
 
 /// What happens in a slice.
@@ -46,11 +44,8 @@ const KINDS: [With; 3] = [With::Nothing, With::Snapshot, With::Group];
 /// Slices of one kind.
 #[derive(Default)]
 struct Seen {
-    total: Outcome,
-    /// Of each slice, in seconds.
-    p99: Vec<f64>,
-    longest: Vec<f64>,
-    /// From asking for the snapshot to its answer.
+    slices: Slices,
+    /// From asking for the snapshot to its answer, in seconds.
     answered: Vec<f64>,
 }
 
@@ -59,13 +54,8 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
     (esker.durability, esker.dirty_bound) = (DURABILITY.into(), "8G".into());
     let server = settings.start(esker, 1, AREA_BYTES)?;
     control::create(&server.directory, OTHER, AREA_BYTES, DURABILITY)?;
-    let mut guest = [connect(&server, GUEST, Templates::compressible(), 1)?];
-    for _ in 0..4 {
-        guest[0].prepare(AREA_BYTES, settings.stop)?;
-        clean(&server, settings.stop)?;
-    }
-    let fastest = idle_maximum(&mut guest, &server, settings.stop)?;
-    let load = Load { rate: Some(fastest / 4.0), ..closed() };
+    let (mut guest, fastest) = at_work(&server, &[GUEST], settings.stop)?;
+    let load = quarter(fastest);
     let mut raw = RawDisk::new(&settings.directory.join("raw"), 1)?;
     let (mut seen, mut disk) = ([Seen::default(), Seen::default(), Seen::default()], Seen::default());
     for round in 0..settings.slices {
@@ -75,7 +65,7 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
         }
         for kind in order {
             ensure!(!stopped(settings.stop), "interrupted");
-            clean(&server, settings.stop)?;
+            clean(&server, &[GUEST], settings.stop)?;
             files::write_back(settings.directory)?;
             let work = || load::run(&mut guest, &load, SLICE, settings.stop);
             let name = format!("s{round}-{kind}");
@@ -89,27 +79,6 @@ pub(super) fn run(settings: &Settings<'_>) -> Result<Table> {
     let (points, held) = (metric("esker_snapshot_points_total"), metric("esker_snapshot_hold_seconds_total"));
     let longest = metric("esker_snapshot_hold_longest_seconds");
     Ok(table(&seen, &disk, fastest / 4.0, (points, held, longest)))
-}
-
-fn closed() -> Load {
-    Load { kind: Kind::Write, request_bytes: 4096, depth: 32, area_bytes: AREA_BYTES, rate: None }
-}
-
-/// Requests per second with 32 on their way and nothing else to do: the middle one of a few short runs.
-fn idle_maximum(guest: &mut [Connection], server: &Server, stop: &AtomicBool) -> Result<f64> {
-    let mut rates = Vec::new();
-    for _ in 0..5 {
-        clean(server, stop)?;
-        rates.push(load::run(guest, &closed(), Duration::from_millis(400), stop)?.rate());
-    }
-    Ok(median(&rates))
-}
-
-/// Waits until the store holds all of the volume, and nothing is done any more.
-fn clean(server: &Server, stop: &AtomicBool) -> Result<()> {
-    server.wait_until_stored(GUEST, Duration::from_secs(120), stop)?;
-    server.settle(Duration::from_secs(30), stop);
-    Ok(())
 }
 
 /// Runs the load, and has a snapshot made meanwhile; also says how long that took.
@@ -138,28 +107,21 @@ fn beside(
 
 impl Seen {
     fn add(&mut self, outcome: &Outcome, answered: Option<Duration>) {
-        self.p99.push(outcome.latencies.quantile(0.99).as_secs_f64());
-        self.longest.push(outcome.latencies.max().as_secs_f64());
+        self.slices.add(outcome);
         self.answered.extend(answered.map(|answered| answered.as_secs_f64()));
-        self.total.append(outcome);
     }
 
     fn row(&self, name: &str, offered: Option<f64>) -> Vec<Cell> {
-        let none = || Cell::Text("–".into());
         let time = |seconds: f64| Cell::Time(Duration::from_secs_f64(seconds));
-        let longest = spread(&self.longest);
-        vec![
-            Cell::Text(name.to_owned()),
-            Cell::Number(self.longest.len() as f64),
-            offered.map_or_else(none, Cell::Number),
-            Cell::Number(self.total.rate()),
-            Cell::Time(self.total.latencies.quantile(0.5)),
-            time(median(&self.p99)),
+        let longest = spread(&self.slices.longest);
+        let mut row = self.slices.row(name, offered);
+        row.extend([
             time(longest.median),
             time(longest.high),
-            Cell::Time(self.total.latencies.max()),
-            if self.answered.is_empty() { none() } else { time(median(&self.answered)) },
-        ]
+            Cell::Time(self.slices.total.latencies.max()),
+            if self.answered.is_empty() { Cell::Text("–".into()) } else { time(median(&self.answered)) },
+        ]);
+        row
     }
 }
 
@@ -200,8 +162,8 @@ fn table(seen: &[Seen; 3], disk: &Seen, offered: f64, (points, held, longest): (
         met: points > 0.0 && longest <= max,
     }];
     for (kind, what) in [(1, "longest write of a slice with a snapshot"), (2, "… of two volumes at once")] {
-        let (longest, p99) =
-            (more(&seen[kind].longest, &seen[0].longest), more(&seen[kind].p99, &seen[0].p99));
+        let (with, without) = (&seen[kind].slices, &seen[0].slices);
+        let (longest, p99) = (more(&with.longest, &without.longest), more(&with.p99, &without.p99));
         targets.push(Target {
             what,
             wanted: format!("at most {HOLD_MAX:?} above one without, the median of pairs"),
