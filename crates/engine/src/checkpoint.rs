@@ -11,7 +11,6 @@ mod tests;
 use std::ops::Range;
 
 use esker_format::{
-    ids::SegmentId,
     names,
     page::{self, Child, LeafRun, PackWriter, Page, PageRef},
     segment::SegmentIndex,
@@ -55,10 +54,10 @@ pub async fn fold(
     pages: &dyn PageSource,
     old: Option<PageRef>,
     size_blocks: u64,
-    changes: &[(SegmentId, Arc<SegmentIndex>)],
+    changes: &[Arc<SegmentIndex>],
     writer: &mut PackWriter,
 ) -> Result<Option<PageRef>> {
-    let changes = fold::lay(changes.iter().map(|(_, index)| &**index), size_blocks)?;
+    let changes = fold::lay(changes.iter().map(|index| &**index), size_blocks)?;
     if changes.is_empty() {
         return Ok(old);
     }

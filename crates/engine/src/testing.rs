@@ -9,6 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use esker_format::{
+    ids::SegmentId,
+    segment::{Run, RunKind, SegmentIndex},
+};
 use esker_io::{
     BoxFuture, Clock, Disk, DiskError, File, InlineCpu, Listed, Objects, Random, Range, StoreError,
     StoreErrorKind, World,
@@ -50,6 +54,28 @@ pub(crate) async fn start<F: Future + Unpin>(mut future: F) -> F {
     })
     .await;
     future
+}
+
+/// Segments of one writer.
+pub(crate) fn segment(counter: u32) -> SegmentId {
+    SegmentId::new(1, counter).expect("a valid id")
+}
+
+/// What the index of such a segment says of its runs.
+pub(crate) fn index(counter: u32, runs: &[Run]) -> Arc<SegmentIndex> {
+    Arc::new(SegmentIndex {
+        id: segment(counter),
+        first_sequence: 1,
+        last_sequence: 1,
+        frames: Vec::new(),
+        runs: runs.to_vec(),
+        slots: 0,
+        rewrite: None,
+    })
+}
+
+pub(crate) fn run(lba: u64, blocks: u64, kind: RunKind) -> Run {
+    Run { lba, blocks, sequence: 1, kind }
 }
 
 /// What happens to one PUT.

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     core::map::Map,
-    testing::{block_on, pause},
+    testing::{block_on, index, pause, run, segment},
 };
 
 const SMALL: u64 = 3 * LEAF_BLOCKS + 700;
@@ -105,28 +105,6 @@ impl PageSource for Packs {
     fn made(&self, reference: PageRef, level: u8, index: u64, page: Page) {
         self.made.lock().push((reference, level, index, page));
     }
-}
-
-fn segment(counter: u32) -> SegmentId {
-    SegmentId::new(1, counter).expect("a valid id")
-}
-
-fn index(counter: u32, runs: &[Run]) -> (SegmentId, Arc<SegmentIndex>) {
-    let id = segment(counter);
-    let index = SegmentIndex {
-        id,
-        first_sequence: 1,
-        last_sequence: 1,
-        frames: Vec::new(),
-        runs: runs.to_vec(),
-        slots: 0,
-        rewrite: None,
-    };
-    (id, Arc::new(index))
-}
-
-fn run(lba: u64, blocks: u64, kind: RunKind) -> Run {
-    Run { lba, blocks, sequence: 1, kind }
 }
 
 fn data(lba: u64, blocks: u64, first_slot: u16) -> Run {

@@ -113,7 +113,7 @@ pub fn lay<'a>(tail: impl Iterator<Item = &'a SegmentIndex>, blocks: u64) -> Res
 
 /// Lays segments over each other, oldest first: sorted disjoint extents, neighbours merged, each block
 /// with the address that the newest segment gives it. Runs must have passed [`check_runs`].
-pub fn flatten(segments: &[(SegmentId, &[Run])]) -> Vec<Extent> {
+fn flatten(segments: &[(SegmentId, &[Run])]) -> Vec<Extent> {
     match segments {
         [] => Vec::new(),
         [(id, runs)] => {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use esker_format::{
     address::Address,
-    ids::{AttemptId, PackId, PoolId, SegmentId},
+    ids::{AttemptId, PackId, PoolId},
     page::{LEAF_BLOCKS, PackWriter, decode_page},
-    segment::{Run, RunKind, SegmentIndex},
+    segment::{Run, RunKind},
 };
 use esker_io::sync::Mutex;
 use proptest::prelude::*;
@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     checkpoint::fold,
-    core::{diff::Root, fold::flatten},
-    testing::{block_on, pause},
+    core::{diff::Root, fold::lay},
+    testing::{block_on, index, pause, run, segment},
 };
 
 const SMALL: u64 = 3 * LEAF_BLOCKS + 700;
@@ -69,8 +69,8 @@ impl Packs {
         let mut writer = self.writer();
         let root = block_on(fold(self, root, blocks, &changes[..folded], &mut writer)).unwrap();
         self.bytes.insert(writer.id(), writer.finish());
-        let layers: Vec<_> = changes[folded..].iter().map(|(id, index)| (*id, &index.runs[..])).collect();
-        State { blocks, root: root.map(|page| Root { page, blocks }), laid: flatten(&layers) }
+        let laid = lay(changes[folded..].iter().map(|index| &**index), blocks).unwrap();
+        State { blocks, root: root.map(|page| Root { page, blocks }), laid }
     }
 
     fn writer(&self) -> PackWriter {
@@ -89,28 +89,6 @@ impl Packs {
         assert!(waiting_max <= 1024 * (PAIRS_AHEAD + 2), "{waiting_max} places wait");
         found
     }
-}
-
-fn segment(counter: u32) -> SegmentId {
-    SegmentId::new(1, counter).expect("a valid id")
-}
-
-fn index(counter: u32, runs: &[Run]) -> (SegmentId, Arc<SegmentIndex>) {
-    let id = segment(counter);
-    let index = SegmentIndex {
-        id,
-        first_sequence: 1,
-        last_sequence: 1,
-        frames: Vec::new(),
-        runs: runs.to_vec(),
-        slots: 0,
-        rewrite: None,
-    };
-    (id, Arc::new(index))
-}
-
-fn run(lba: u64, blocks: u64, kind: RunKind) -> Run {
-    Run { lba, blocks, sequence: 1, kind }
 }
 
 fn data(lba: u64, blocks: u64) -> Run {

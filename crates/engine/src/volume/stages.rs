@@ -281,7 +281,7 @@ fn touched_leaves(folded: &[Arc<SegmentIndex>]) -> Vec<u64> {
 pub(super) async fn write_pages(
     volume: Arc<Volume>,
     old: StoredMap,
-    changes: Vec<(SegmentId, Arc<SegmentIndex>)>,
+    changes: Vec<Arc<SegmentIndex>>,
     sequence: u64,
 ) -> Result<NewRoot> {
     let blocks = blocks_of(old.size_bytes);

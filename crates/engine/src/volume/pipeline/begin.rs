@@ -96,11 +96,11 @@ impl Pipeline {
         let tail = chain.newest().tail.len();
         let wanted = self.hurries() || writer.wants_root_beyond(self.root_sequence);
         if tail >= self.checkpoint_at() || (tail > 0 && wanted) {
-            let changes: Vec<_> = self.tail.iter().map(|index| (index.id, index.clone())).collect();
             let head = chain.newest();
-            assert_eq!(head.tail.len(), changes.len(), "the indexes at hand are those of the tail");
+            assert_eq!(head.tail.len(), self.tail.len(), "the indexes at hand are those of the tail");
             let (old, sequence) = (StoredMap::of(head), head.covered());
-            self.checkpoint = Some(Box::pin(write_pages(self.volume.clone(), old, changes, sequence)));
+            self.checkpoint =
+                Some(Box::pin(write_pages(self.volume.clone(), old, self.tail.clone(), sequence)));
         }
     }
 
