@@ -84,6 +84,23 @@ impl Heads {
         self.known.len() + self.strays.len()
     }
 
+    /// Deletes all that may go, and counts it.
+    async fn thin(
+        &mut self,
+        pool: &Pool,
+        volume: VolumeId,
+        stop: &(dyn Fn() -> bool + Sync),
+        deleted: &mut u64,
+    ) -> Result<()> {
+        while !stop() {
+            match self.pass(pool, volume).await? {
+                0 => break,
+                gone => *deleted += gone as u64,
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a head may go.
     async fn may_go(mut self, pool: &Pool, volume: VolumeId, number: u64) -> Result<bool> {
         let (_, outcome) = self.learn(pool, volume).await;

@@ -76,12 +76,7 @@ async fn expire_one(
         }
         let mut heads = Heads::new(&found.numbers, &found.strays, keep);
         heads.expire();
-        while !stop() {
-            match heads.pass(pool, volume).await? {
-                0 => break,
-                gone => expired.heads += gone as u64,
-            }
-        }
+        heads.thin(pool, volume, stop, &mut expired.heads).await?;
         next_ms = heads.expires_ms();
     }
     if let Some(at) = next_ms {

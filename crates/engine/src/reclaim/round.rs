@@ -345,13 +345,7 @@ impl Round<'_> {
             let newest = self.pool.newest_head(*volume).await?;
             let keep = Keep { heads: 1, history: History::default() };
             let mut heads = super::Heads::new(&newest.numbers, &newest.strays, keep);
-            loop {
-                let gone = heads.pass(self.pool, *volume).await? as u64;
-                report.heads_deleted += gone;
-                if gone == 0 || (self.stop)() {
-                    break;
-                }
-            }
+            heads.thin(self.pool, *volume, self.stop, &mut report.heads_deleted).await?;
         }
         Ok(())
     }
